@@ -1,0 +1,28 @@
+/* The bundle: all that a child needs to know, in one sealed memfd: settings text, certificates and keys, listeners.
+ *
+ * Format: entries of "NAME SIZE\n" and SIZE octets and "\n". Names: "settings" (INI text for settings_load_text),
+ * "tls/NAME/certificate", "tls/NAME/key" (PEM), "listener" (one for each listening descriptor, in their order:
+ * "LISTEN-NAME ADDRESS"). Only a proxy worker's bundle has keys; an embedded worker's has "settings" and "listener". */
+#ifndef GATEPOST_BASE_BUNDLE_H
+#define GATEPOST_BASE_BUNDLE_H
+
+#include "proxy/base/span.h"
+
+struct bundle {
+    unsigned char *data; /* private copy of the memfd */
+    size_t size;
+};
+
+/* Reads the whole memfd. 0 or -errno (-EPROTO: no bundle). bundle_free() wipes the copy. */
+int bundle_read(int fd, struct bundle *ret_bundle);
+void bundle_free(struct bundle *bundle);
+
+/* The `index`-th entry of that name. False where there is none. *ret_content is borrowed from the bundle. */
+bool bundle_find(const struct bundle *bundle, const char *name, size_t index, struct span *ret_content);
+
+/* Writing: create, add, seal. Return 0 or -errno; bundle_create returns the descriptor. */
+int bundle_create(void);
+int bundle_add(int fd, const char *name, struct span content);
+int bundle_seal(int fd);
+
+#endif
