@@ -1,0 +1,103 @@
+"""What all Python tests share: a time limit each, --full, and the daemons' logs in the report of a failure."""
+import os
+import signal
+import sys
+
+import pytest
+
+import gatepost as library
+
+TIME_LIMIT_S = 120
+
+
+def pytest_addoption(parser):
+    parser.addoption("--full", action="store_true", default=bool(os.environ.get("GATEPOST_FULL")),
+                     help="every port in the matrices, and the scanners")
+
+
+def pytest_configure(config):
+    sys.dont_write_bytecode = True
+
+
+@pytest.fixture(scope="session")
+def full(request):
+    """True under --full."""
+    return request.config.getoption("--full")
+
+
+class TooSlow(BaseException):
+    """Not an Exception, so that no `except Exception` of a mail library swallows it."""
+
+
+def limited(item, what):
+    marker = item.get_closest_marker("seconds")
+    seconds = marker.args[0] if marker else TIME_LIMIT_S
+
+    def ring(*_):
+        raise TooSlow(f"{item.nodeid}: {what} ran for more than {seconds} s")
+
+    signal.signal(signal.SIGALRM, ring)
+    signal.alarm(seconds)
+
+
+def hook(what):
+    @pytest.hookimpl(hookwrapper=True)
+    def around(item):
+        limited(item, what)
+        yield
+        signal.alarm(0)
+
+    return around
+
+
+pytest_runtest_setup = hook("its set-up")
+pytest_runtest_call = hook("it")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_teardown(item):
+    limited(item, "its tear-down")
+    yield
+    signal.alarm(0)
+    library.started[:] = [gate for gate in library.started if gate.process]  # those of a wider fixture live on
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    report = outcome.get_result()
+    if report.failed:
+        for gate in library.started:
+            report.sections.append((f"log of {gate.folder}", gate.log()[-8000:]))
+
+
+@pytest.fixture
+def gatepost():
+    """A function that starts a Gatepost (arguments as for the class); each is stopped and examined at the test's end."""
+    gates = []
+
+    def start(*args, **kwargs):
+        gate = library.Gatepost(*args, **kwargs)
+        gates.append(gate)
+        return gate.start()
+
+    yield start
+    errors = []
+    for gate in gates:
+        try:
+            gate.stop()
+        except AssertionError as error:
+            errors.append(error)
+        gate.remove()
+    if errors:
+        raise errors[0]
+
+
+@pytest.fixture
+def folder():
+    """A folder that every user may enter, with a short path."""
+    import shutil
+
+    path = library.make_folder()
+    yield path
+    shutil.rmtree(path, ignore_errors=True)

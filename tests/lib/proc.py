@@ -1,0 +1,88 @@
+"""What /proc tells about a process: children, descriptors, memory. Every function takes a pid."""
+import os
+import time
+
+
+def alive(pid):
+    """Does the process run? (A zombie does not.)"""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stat:
+            return stat.read().rsplit(b")", 1)[1].split()[0] not in (b"Z", b"X")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def children(pid):
+    """Pids of all living descendants, parents first."""
+    parents = {}
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        try:
+            with open(f"/proc/{name}/stat", "rb") as stat:
+                fields = stat.read().rsplit(b")", 1)[1].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if fields[0] not in (b"Z", b"X"):
+            parents.setdefault(int(fields[1]), []).append(int(name))
+    found, queue = [], [pid]
+    while queue:
+        queue_of_one = parents.get(queue.pop(0), [])
+        found += queue_of_one
+        queue += queue_of_one
+    return found
+
+
+def command(pid):
+    """The command line, as one text."""
+    with open(f"/proc/{pid}/cmdline", "rb") as cmdline:
+        return cmdline.read().rstrip(b"\0").replace(b"\0", b" ").decode(errors="replace")
+
+
+def descriptors(pid):
+    """{number: what it is}, for example {7: "socket:[1234]"}."""
+    found = {}
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            found[int(name)] = os.readlink(f"/proc/{pid}/fd/{name}")
+        except FileNotFoundError:
+            pass
+    return found
+
+
+def descriptor_count(pid):
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def memory_kib(pid, what="Pss"):
+    """Memory in KiB: Pss, Rss, Private_Dirty, Anonymous, ... as in smaps_rollup."""
+    with open(f"/proc/{pid}/smaps_rollup") as rollup:
+        for line in rollup:
+            if line.startswith(what + ":"):
+                return int(line.split()[1])
+    raise KeyError(what)
+
+
+def cpu_seconds(pid):
+    """User and system time that the process itself has used."""
+    with open(f"/proc/{pid}/stat", "rb") as stat:
+        fields = stat.read().rsplit(b")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def status(pid):
+    """/proc/PID/status as a dictionary of texts: Uid, Gid, Groups, NoNewPrivs, CapEff, ..."""
+    with open(f"/proc/{pid}/status") as lines:
+        return {key: value.strip() for key, _, value in (line.partition(":") for line in lines)}
+
+
+def wait_until(condition, timeout=10, what="condition"):
+    """Polls until `condition()` is true, and returns what it gave; fails after `timeout` seconds."""
+    end = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"not reached within {timeout} s: {what}")
+        time.sleep(0.02)

@@ -1,0 +1,62 @@
+# Sourced by tools/up, tools/check and tools/fuzz: installs the Debian packages of the given purposes (tools/packages)
+# that are missing. With nothing missing it takes a moment and needs no network. Without root it only tells.
+
+# packages_missing PURPOSE... : names of the packages that are not installed.
+packages_missing() {
+    local purpose package
+    for purpose in "$@"; do
+        for package in $(sed -n "s/^$purpose: //p" "$tools/packages"); do
+            case $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) in
+                installed) ;;
+                *) echo "$package" ;;
+            esac
+        done
+    done | sort -u
+}
+
+# install_packages PURPOSE... : 0 when all are there. Services that come with a package are not started: their ports
+# may be the ones that we want, and the tests start servers of their own.
+install_packages() {
+    local missing policy=/usr/sbin/policy-rc.d made_policy=
+    if ! command -v dpkg-query >/dev/null; then
+        echo "This is no Debian: install by hand what tools/packages names under: $*" >&2
+        return 0
+    fi
+    missing=$(packages_missing "$@")
+    [ -n "$missing" ] || return 0
+    missing=$(echo $missing)
+    if [ "$(id -u)" != 0 ]; then
+        echo "Missing packages. As root: apt-get install --no-install-recommends $missing" >&2
+        return 1
+    fi
+    echo "installing: $missing"
+    if [ ! -e "$policy" ]; then
+        printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod 755 "$policy" && made_policy=1
+    fi
+    apt_install $missing || { apt-get -qq update && apt_install $missing; }
+    local result=$?
+    [ -z "$made_policy" ] || rm -f "$policy"
+    [ $result = 0 ] || echo "could not install: $missing" >&2
+    return $result
+}
+
+apt_install() {
+    DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 install -y --no-install-recommends "$@" >/dev/null
+}
+
+# build FOLDER MESON-OPTION... : configures once, then builds; prints only what goes wrong. A folder that was made with
+# other options is made anew. One build of a folder at a time; two compilers at once at most.
+build() {
+    local folder=$1 output
+    shift
+    mkdir -p "$folder"
+    {
+        flock 9
+        if [ "$(cat "$folder/options" 2>/dev/null)" != "${CC:-} $*" ]; then
+            find "$folder" -mindepth 1 -delete
+            output=$(meson setup "$folder" "$root" "$@" 2>&1) || { echo "$output"; return 1; }
+            echo "${CC:-} $*" >"$folder/options"
+        fi
+        output=$(ninja -j 2 -C "$folder" 2>&1) || { echo "$output" | tail -n 60; return 1; }
+    } 9>"$folder.lock"
+}
