@@ -37,6 +37,16 @@ void capabilities_unref(struct capabilities *list);               /* NULL is fin
 
 const struct capability *capabilities_find(const struct capabilities *list, struct span keyword);
 
+/* Takes the next SASL mechanism off `rest` (the parameters of AUTH or SASL) that works through a proxy. False: none is left. */
+bool capabilities_next_mechanism(struct span *rest, struct span *ret_mechanism);
+
+/* Does this mechanism work through a proxy that ends TLS? Not those that bind to the channel, to the server's name, or to the
+ * connection itself (EXTERNAL would log in as the proxy). */
+bool capabilities_mechanism_passes(struct span mechanism);
+
+/* The mechanisms that the server offers, to be taken by capabilities_next_mechanism(). */
+struct span capabilities_mechanisms(const struct capabilities *list);
+
 /* Writes the whole reply to EHLO, or to CAPA, that a client gets: `list` cut to what the proxy understands, and STARTTLS or
  * STLS when `tls` is off and rule->tls_available. RFC 5321 4.1.1.1, RFC 3207 4, RFC 2449 5, RFC 2595 4. With TLS required, login is hidden
  * until TLS. `tls`: the client speaks TLS now. */
