@@ -27,7 +27,7 @@ enum child_message {
 struct child_hello {
     uint32_t type; /* CHILD_HELLO */
     uint32_t index; /* number of the worker, from 0 */
-    char build[64]; /* GATEPOST_BUILD of the supervisor; a child of another build exits */
+    char build[64]; /* child_build() of the supervisor; a child of another build exits */
     int32_t supervisor_pid;
     uint32_t drop;  /* nonzero: change to uid, gid and groups */
     uint32_t uid, gid;
@@ -47,9 +47,13 @@ struct child {
     int *listeners; /* hello.listener_count of them, in the order of the bundle's listener table */
 };
 
+/* The build that this program is of: the version and, where git knows it, the commit. */
+const char *child_build(void);
+
 /* Receives HELLO, sends log lines to it, drops privileges (setgroups, setresgid, setresuid, no_new_privs, not dumpable,
  * SIGPIPE ignored, PDEATHSIG with a getppid check). `name` appears in log lines and must stay. Returns 0, or -errno
- * (-EPROTO: not started by a supervisor of this build), after one line in the log or on standard error. */
+ * (-EPROTO: not started by a supervisor of this build), after one line in the log or on standard error.
+ * TERM, which is also what the supervisor's death sends, ends the process only when `drain_ms` and a grace have passed. */
 int child_start(const char *name, struct child *ret_child);
 
 /* Sends a message without a body. 0 or -errno. */

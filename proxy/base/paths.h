@@ -1,0 +1,12 @@
+/* Where the programs of one installation meet in the file system. */
+#ifndef GATEPOST_BASE_PATHS_H
+#define GATEPOST_BASE_PATHS_H
+
+#include <stddef.h>
+
+/* Writes the path of the socket of the embedded worker behind [backend `backend`] into `into`:
+ * RUNTIME_DIR/BACKEND.sock. `room` is that of the caller's sun_path. 0, or -ENAMETOOLONG with
+ * nothing usable in `into`. */
+int embedded_socket_path(const char *runtime_dir, const char *backend, char *into, size_t room);
+
+#endif
