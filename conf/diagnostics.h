@@ -1,6 +1,7 @@
 /* Errors and warnings about a configuration, collected so that one run tells all of them.
  *
- * Each names file, line, the line's text with a caret under the place, and, where one is near, a "did you mean". */
+ * Each names file, line, the line's text with a caret under the place, and, where one is near, a
+ * "did you mean". */
 #ifndef GATEPOST_CONF_DIAGNOSTICS_H
 #define GATEPOST_CONF_DIAGNOSTICS_H
 
@@ -17,8 +18,8 @@ struct diagnostics {
     size_t errors, warnings;
 };
 
-/* Where in a file. `line` counts from 1, `column` from 1 (0: no caret), `text` is the line without its end and is
- * copied. file NULL: the whole configuration. */
+/* Where in a file. `line` counts from 1, `column` from 1 (0: no caret), `text` is the line without
+ * its end and is copied. file NULL: the whole configuration. */
 struct diagnostic_place {
     const char *file;
     unsigned line;
@@ -30,8 +31,9 @@ void diagnostics_init(struct diagnostics *diagnostics);
 void diagnostics_deinit(struct diagnostics *diagnostics);
 
 /* Adds one. `place` may be NULL. Memory running out while adding still counts the error. */
-void diagnostics_add(struct diagnostics *diagnostics, enum diagnostic_kind kind, const struct diagnostic_place *place,
-                     const char *format, ...) __attribute__((format(printf, 4, 5)));
+void diagnostics_add(struct diagnostics *diagnostics, enum diagnostic_kind kind,
+                     const struct diagnostic_place *place, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
 
 /* Prints all: "FILE:LINE: error: WORDS", the text and the caret below. */
 void diagnostics_print(const struct diagnostics *diagnostics, FILE *out);

@@ -1,8 +1,8 @@
 /* The settings of one configuration: what the INI files say, over the built-in defaults.
  *
- * A struct settings is built by settings_load_file() or settings_load_text(), is immutable from then on, and is freed
- * by settings_free(). Numbers carry their unit in the member's name; texts are never NULL. The members come from
- * conf/settings.def. Thread-safe to read. */
+ * A struct settings is built by settings_load_file() or settings_load_text(), is immutable from
+ * then on, and is freed by settings_free(). Numbers carry their unit in the member's name; texts
+ * are never NULL. The members come from conf/settings.def. Thread-safe to read. */
 #ifndef GATEPOST_CONF_SETTINGS_H
 #define GATEPOST_CONF_SETTINGS_H
 
@@ -27,21 +27,21 @@ struct settings_list {
     size_t count;
 };
 
-#define SETTINGS_TYPE_TEXT char *
-#define SETTINGS_TYPE_PATH char *
-#define SETTINGS_TYPE_LIST struct settings_list
-#define SETTINGS_TYPE_BOOLEAN bool
-#define SETTINGS_TYPE_COUNT uint32_t
-#define SETTINGS_TYPE_DURATION uint32_t
-#define SETTINGS_TYPE_BYTES uint64_t
-#define SETTINGS_TYPE_PROTOCOL enum port_protocol
-#define SETTINGS_TYPE_TLS_RULE enum tls_rule
-#define SETTINGS_TYPE_REQUIRE_TLS enum require_tls
+#define SETTINGS_TYPE_TEXT         char *
+#define SETTINGS_TYPE_PATH         char *
+#define SETTINGS_TYPE_LIST         struct settings_list
+#define SETTINGS_TYPE_BOOLEAN      bool
+#define SETTINGS_TYPE_COUNT        uint32_t
+#define SETTINGS_TYPE_DURATION     uint32_t
+#define SETTINGS_TYPE_BYTES        uint64_t
+#define SETTINGS_TYPE_PROTOCOL     enum port_protocol
+#define SETTINGS_TYPE_TLS_RULE     enum tls_rule
+#define SETTINGS_TYPE_REQUIRE_TLS  enum require_tls
 #define SETTINGS_TYPE_EARLY_TALKER enum early_talker
-#define SETTINGS_TYPE_IDENTITY enum identity
+#define SETTINGS_TYPE_IDENTITY     enum identity
 #define SETTINGS_TYPE_BARE_NEWLINE enum bare_newline
-#define SETTINGS_TYPE_LOG_LEVEL int /* enum log_level, 0 error .. 4 debug */
-#define SETTINGS_TYPE_TLS_VERSION enum tls_version
+#define SETTINGS_TYPE_LOG_LEVEL    int /* enum log_level, 0 error .. 4 debug */
+#define SETTINGS_TYPE_TLS_VERSION  enum tls_version
 
 #define SETTINGS_MEMBER(key, kind, member, ...) SETTINGS_TYPE_##kind member;
 
@@ -84,45 +84,52 @@ struct settings {
     struct settings_mailstore mailstore; /* domains is filled in: never empty */
     struct settings_tls *tls;            /* as in the file; "default" first where it exists */
     size_t tls_count;
-    struct settings_listen *listens; /* the rows of conf/port_rules.c in their order, then further sections */
+    struct settings_listen
+        *listens; /* the rows of conf/port_rules.c in their order, then further sections */
     size_t listen_count;
-    struct settings_backend *backends; /* smtp, pop3 and remote always exist, perhaps without an address */
+    struct settings_backend
+        *backends; /* smtp, pop3 and remote always exist, perhaps without an address */
     size_t backend_count;
 };
 
-/* Loads the file `path` and, beside it, conf.d/NAME.ini in alphabetical order, which override it key by key. Every error
- * and warning of all of them goes to `diagnostics`. Returns 0 and a *ret_settings that settings_free() takes, also
- * when there are warnings; -EINVAL when there is any error (then nothing is written to *ret_settings); -ENOMEM. */
-int settings_load_file(const char *path, struct diagnostics *diagnostics, struct settings **ret_settings);
+/* Loads the file `path` and, beside it, conf.d/NAME.ini in alphabetical order, which override it
+ * key by key. Every error and warning of all of them goes to `diagnostics`. Returns 0 and a
+ * *ret_settings that settings_free() takes, also when there are warnings; -EINVAL when there is any
+ * error (then nothing is written to *ret_settings); -ENOMEM. */
+int settings_load_file(const char *path, struct diagnostics *diagnostics,
+                       struct settings **ret_settings);
 
 /* The same from memory; `name` stands for the file in diagnostics. */
-int settings_load_text(const char *text, size_t size, const char *name, struct diagnostics *diagnostics,
-                       struct settings **ret_settings);
+int settings_load_text(const char *text, size_t size, const char *name,
+                       struct diagnostics *diagnostics, struct settings **ret_settings);
 
 void settings_free(struct settings *settings);
 
-/* Writes the whole of `settings` as INI text: settings_load_text() of it gives equal settings. Includes the keys that
- * are at their defaults. Returns 0 or -EIO. */
+/* Writes the whole of `settings` as INI text: settings_load_text() of it gives equal settings.
+ * Includes the keys that are at their defaults. Returns 0 or -EIO. */
 int settings_print(const struct settings *settings, FILE *out);
 
 /* The section of that name, or NULL. */
 const struct settings_backend *settings_backend(const struct settings *settings, const char *name);
 const struct settings_tls *settings_tls(const struct settings *settings, const char *name);
 
-/* Is the listener to be opened: enabled, and its backend has an address? (`address = embedded` is written,
- * never implied: nobody may meet an empty mailbox because a section was forgotten.) */
+/* Is the listener to be opened: enabled, and its backend has an address? (`address = embedded` is
+ * written, never implied: nobody may meet an empty mailbox because a section was forgotten.) */
 bool settings_listen_open(const struct settings *settings, const struct settings_listen *listen);
 
 /* The port number that is bound: port plus port_offset. */
-unsigned settings_listen_port(const struct settings *settings, const struct settings_listen *listen);
+unsigned settings_listen_port(const struct settings *settings,
+                              const struct settings_listen *listen);
 
 static inline bool settings_backend_embedded(const struct settings_backend *backend)
 {
-    return backend->address[0] == 'e' && backend->address[1] == 'm'; /* "embedded", the only such value */
+    return backend->address[0] == 'e' &&
+           backend->address[1] == 'm'; /* "embedded", the only such value */
 }
 
-/* Explains one key ("listen.detect_wait", "[listen] detect_wait", or a bare key name: every section that has it) to
- * `out`: section, type, unit, default, range, help. Returns 0, or -ENOENT after a did-you-mean line. */
+/* Explains one key ("listen.detect_wait", "[listen] detect_wait", or a bare key name: every section
+ * that has it) to `out`: section, type, unit, default, range, help. Returns 0, or -ENOENT after a
+ * did-you-mean line. */
 int settings_explain(const char *key, FILE *out);
 
 #endif

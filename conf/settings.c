@@ -1,0 +1,524 @@
+/* Builds struct settings from INI files.
+ *
+ * Happy path: built-in defaults and the six port rows, then each file's entries in order, each
+ * parsed into its member and its place noted; then what was left open is filled in and
+ * settings_check() looks for contradictions. Mistakes in a file are diagnostics and reading goes
+ * on, so that one run tells all of them; -EINVAL comes at the end. The other failure is a lack of
+ * memory. */
+#include "conf/settings.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "conf/ini_reader.h"
+#include "conf/port_rules.h"
+#include "conf/settings_check.h"
+#include "conf/settings_origins.h"
+#include "conf/settings_value.h"
+
+#define FILE_MAX_BYTES (256 * 1024)
+#define SECTIONS_MAX                                                                               \
+    500 /* named sections of a kind; far more than anyone writes, so that a bad file costs little  \
+         */
+
+struct loader {
+    struct settings *settings;
+    struct settings_origins origins;
+    struct diagnostics *diagnostics;
+    unsigned file_number;
+    int error; /* -ENOMEM once memory ran out */
+    /* the current section */
+    bool skip; /* it was refused: so are its entries, silently */
+    enum settings_section section;
+    char name[INI_SECTION_MAX + 1]; /* "" where the section has none */
+    bool skip_continued;            /* the entry above was refused, or is of no interest */
+};
+
+static void complain(struct loader *loader, const struct diagnostic_place *place, unsigned column,
+                     const char *words)
+{
+    struct diagnostic_place there = *place;
+
+    there.column = column;
+    diagnostics_add(loader->diagnostics, DIAGNOSTIC_ERROR, &there, "%s", words);
+}
+
+static void note_origin(struct loader *loader, const char *key,
+                        const struct diagnostic_place *place, unsigned value_column)
+{
+    struct settings_origin origin = { loader->section,     loader->name, key,
+                                      loader->file_number, *place,       value_column };
+
+    if (settings_origins_set(&loader->origins, &origin) < 0)
+        loader->error = -ENOMEM;
+}
+
+/* Has this file said it before? Then both lines are named. */
+static bool said_before(struct loader *loader, const char *key,
+                        const struct diagnostic_place *place)
+{
+    const struct settings_origin *earlier =
+        settings_origins_find(&loader->origins, loader->section, loader->name, key);
+
+    if (!earlier || earlier->file_number != loader->file_number)
+        return false;
+    diagnostics_add(loader->diagnostics, DIAGNOSTIC_ERROR, place, "%s is already %s in line %u",
+                    key ? key : "this section", key ? "set" : "begun", earlier->place.line);
+    return true;
+}
+
+/* Splits "listen  pop3" into two words. Returns how many there are, 3 for more than two. */
+static int split_section(const char *text, char *first, char *second)
+{
+    char third[2];
+    int words;
+
+    *first = *second = '\0';
+    words = sscanf(text, "%49s %49s %1s", first, second, third); /* INI_SECTION_MAX is 49 */
+    return words < 0 ? 0 : words;
+}
+
+static bool name_is_good(const char *name)
+{
+    for (; *name; name++)
+        if (!isalnum((unsigned char)*name) && !strchr("-_.", *name))
+            return false;
+    return true;
+}
+
+static void complain_section(struct loader *loader, const struct diagnostic_place *place,
+                             const char *first)
+{
+    static const char *const names[] = { "gatepost", "tls",    "listen",
+                                         "backend",  "limits", "mailstore" };
+    const char *nearest = diagnostics_nearest(first, names, SECTION_COUNT);
+
+    if (nearest)
+        diagnostics_add(loader->diagnostics, DIAGNOSTIC_ERROR, place,
+                        "there is no section [%s]; did you mean \"%s\"?", first, nearest);
+    else
+        diagnostics_add(loader->diagnostics, DIAGNOSTIC_ERROR, place, "there is no section [%s]",
+                        first);
+}
+
+static int find_section(const char *name)
+{
+    for (int i = 0; i < SECTION_COUNT; i++)
+        if (strcmp(settings_sections[i].name, name) == 0)
+            return i;
+    return -ENOENT;
+}
+
+/* Sets loader->section and ->name. Returns false where the line is refused. */
+static bool judge_section(struct loader *loader, const char *text,
+                          const struct diagnostic_place *place)
+{
+    char first[INI_SECTION_MAX + 1], second[INI_SECTION_MAX + 1];
+    int words = split_section(text, first, second), found = find_section(first);
+
+    if (found < 0) {
+        complain_section(loader, place, first);
+        return false;
+    }
+    loader->section = (enum settings_section)found;
+    strcpy(loader->name, second);
+    if (settings_sections[found].named && words == 1) {
+        diagnostics_add(loader->diagnostics, DIAGNOSTIC_ERROR, place,
+                        "this section needs a name: [%s %s]", first,
+                        found == SECTION_TLS ? "default" : "smtp");
+        return false;
+    }
+    if (words != (settings_sections[found].named ? 2 : 1) || !name_is_good(second)) {
+        diagnostics_add(loader->diagnostics, DIAGNOSTIC_ERROR, place,
+                        settings_sections[found].named
+                            ? "the name of a [%s] section is one word of letters, digits, - _ and ."
+                            : "the section [%s] has no name",
+                        first);
+        return false;
+    }
+    return !said_before(loader, NULL, place);
+}
+
+/* Makes the struct of a named section unless it is there. */
+static bool open_section(struct loader *loader, const struct diagnostic_place *place)
+{
+    if (settings_section_find(loader->settings, loader->section, loader->name))
+        return true;
+    if (settings_section_size(loader->settings, loader->section) >= SECTIONS_MAX) {
+        complain(loader, place, 1, "there are too many sections of this kind");
+        return false;
+    }
+    if (settings_section_add(loader->settings, loader->section, loader->name) < 0) {
+        loader->error = -ENOMEM;
+        return false;
+    }
+    return true;
+}
+
+static void take_section(void *user, const char *text, const struct diagnostic_place *place)
+{
+    struct loader *loader = user;
+    struct diagnostic_place inside = *place;
+
+    inside.column = 2; /* behind the [ */
+    loader->skip = !judge_section(loader, text, &inside) || !open_section(loader, &inside);
+    loader->skip_continued = true;
+    if (!loader->skip)
+        note_origin(loader, NULL, &inside, 0);
+}
+
+/* An unknown key: it may be a typing mistake, or stand in the wrong section. */
+static void complain_key(struct loader *loader, const struct ini_entry *entry)
+{
+    const char *section = settings_sections[loader->section].name;
+    const char *nearest = settings_key_nearest(loader->section, entry->key);
+
+    for (int i = 0; !nearest && i < SECTION_COUNT; i++) {
+        if (settings_key_find((enum settings_section)i, entry->key)) {
+            diagnostics_add(loader->diagnostics, DIAGNOSTIC_ERROR, &entry->place,
+                            "there is no key \"%s\" in [%s]; it belongs to [%s%s]", entry->key,
+                            section, settings_sections[i].name,
+                            settings_sections[i].named ? " NAME" : "");
+            return;
+        }
+    }
+    if (nearest)
+        diagnostics_add(loader->diagnostics, DIAGNOSTIC_ERROR, &entry->place,
+                        "there is no key \"%s\" in [%s]; did you mean \"%s\"?", entry->key, section,
+                        nearest);
+    else
+        diagnostics_add(loader->diagnostics, DIAGNOSTIC_ERROR, &entry->place,
+                        "there is no key \"%s\" in [%s]", entry->key, section);
+}
+
+static void take_value(struct loader *loader, const struct settings_key *key,
+                       const struct ini_entry *entry)
+{
+    void *section = settings_section_find(loader->settings, loader->section, loader->name);
+    struct value_fault fault;
+    int result = (entry->continued ? settings_value_append : settings_value_parse)(
+        key, entry->value, settings_member(section, key), &fault);
+
+    if (result < 0)
+        loader->error = result;
+    if (result == VALUE_BAD)
+        complain(loader, &entry->place, entry->value_column + (unsigned)fault.offset, fault.words);
+}
+
+static void take_entry(void *user, const struct ini_entry *entry)
+{
+    struct loader *loader = user;
+    const struct settings_key *key;
+
+    if (loader->skip || loader->error || (entry->continued && loader->skip_continued))
+        return;
+    loader->skip_continued = true;
+    if (strncmp(entry->key, "x-", 2) == 0)
+        return;
+    key = settings_key_find(loader->section, entry->key);
+    if (!key) {
+        complain_key(loader, entry);
+        return;
+    }
+    if (!entry->continued) {
+        if (said_before(loader, key->name, &entry->place))
+            return;
+        note_origin(loader, key->name, &entry->place, entry->value_column);
+    }
+    loader->skip_continued = false;
+    take_value(loader, key, entry);
+}
+
+static void load_text(struct loader *loader, const char *text, size_t size, const char *name)
+{
+    struct ini_listener listener = { loader, take_section, take_entry };
+    struct diagnostic_place place = { name, 0, 0, NULL };
+
+    loader->file_number++;
+    loader->skip = true;
+    if (size > FILE_MAX_BYTES)
+        diagnostics_add(loader->diagnostics, DIAGNOSTIC_ERROR, &place,
+                        "the file is larger than 256 KiB");
+    else if (ini_reader_read(text, size, name, &listener, loader->diagnostics) == -ENOMEM)
+        loader->error = -ENOMEM;
+}
+
+static void load_file(struct loader *loader, const char *path)
+{
+    struct diagnostic_place place = { path, 0, 0, NULL };
+    char *text = malloc(FILE_MAX_BYTES + 1);
+    FILE *file = fopen(path, "re");
+    size_t size;
+
+    if (!text) {
+        loader->error = -ENOMEM;
+    } else if (!file) {
+        diagnostics_add(loader->diagnostics, DIAGNOSTIC_ERROR, &place, "cannot open the file: %s",
+                        strerror(errno));
+    } else {
+        size = fread(text, 1, FILE_MAX_BYTES + 1, file);
+        if (ferror(file))
+            diagnostics_add(loader->diagnostics, DIAGNOSTIC_ERROR, &place,
+                            "cannot read the file: %s", strerror(errno));
+        else
+            load_text(loader, text, size, path);
+    }
+    if (file)
+        fclose(file);
+    free(text);
+}
+
+/* Files of conf.d that count: NAME.ini, and not an editor's hidden copy. */
+static int is_settings_file(const struct dirent *entry)
+{
+    const char *end = strrchr(entry->d_name, '.');
+
+    return entry->d_name[0] != '.' && end && strcmp(end, ".ini") == 0;
+}
+
+/* alphasort() would follow the locale; the order of files must not. */
+static int by_name(const struct dirent **a, const struct dirent **b)
+{
+    return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+/* Loads conf.d/NAME.ini beside the file `path`. A folder that is not there is no error. */
+static void load_folder(struct loader *loader, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    struct dirent **entries;
+    char folder[PATH_MAX];
+    char *file;
+    int count;
+
+    snprintf(folder, sizeof(folder), "%.*sconf.d", slash ? (int)(slash - path + 1) : 0, path);
+    count = scandir(folder, &entries, is_settings_file, by_name);
+    if (count < 0 && errno != ENOENT) {
+        struct diagnostic_place place = { folder, 0, 0, NULL };
+
+        diagnostics_add(loader->diagnostics, DIAGNOSTIC_ERROR, &place, "cannot read the folder: %s",
+                        strerror(errno));
+    }
+    for (int i = 0; i < count; i++) {
+        if (asprintf(&file, "%s/%s", folder, entries[i]->d_name) < 0) {
+            loader->error = -ENOMEM;
+        } else {
+            load_file(loader, file);
+            free(file);
+        }
+        free(entries[i]);
+    }
+    if (count >= 0)
+        free(entries);
+}
+
+static int add_port(struct settings *settings, const struct port_rule *rule)
+{
+    struct settings_listen *listen;
+    int result = settings_section_add(settings, SECTION_LISTEN, rule->name);
+
+    if (result < 0)
+        return result;
+    listen = &settings->listens[settings->listen_count - 1];
+    free(listen->backend);
+    listen->port = rule->port;
+    listen->protocol = rule->protocol;
+    listen->tls = rule->tls;
+    listen->backend = strdup(rule->backend);
+    return listen->backend ? 0 : -ENOMEM;
+}
+
+/* The settings of an empty file, but for what settings_complete() fills in. */
+static int add_defaults(struct settings *settings)
+{
+    static const char *const backends[] = { "smtp", "pop3", "remote" };
+    static const enum settings_section once[] = { SECTION_GATEPOST, SECTION_LIMITS,
+                                                  SECTION_MAILSTORE };
+    int result = 0;
+
+    for (size_t i = 0; i < 3 && result == 0; i++)
+        result = settings_value_initial(&settings_sections[once[i]],
+                                        settings_section_at(settings, once[i], 0));
+    for (size_t i = 0; i < 3 && result == 0; i++)
+        result = settings_section_add(settings, SECTION_BACKEND, backends[i]);
+    for (size_t i = 0; i < PORT_RULES_COUNT && result == 0; i++)
+        result = add_port(settings, &port_rules[i]);
+    return result;
+}
+
+/* The host's own name where it can stand in a greeting. */
+static char *host_name(void)
+{
+    char name[HOST_NAME_MAX + 1] = "";
+
+    if (gethostname(name, sizeof(name) - 1) < 0 || !*name || !isalnum((unsigned char)*name) ||
+        !name_is_good(name))
+        return strdup("localhost");
+    return strdup(name);
+}
+
+static int complete_names(struct settings *settings)
+{
+    struct settings_list *domains = &settings->mailstore.domains;
+
+    if (!*settings->gatepost.hostname) {
+        free(settings->gatepost.hostname);
+        settings->gatepost.hostname = host_name();
+        if (!settings->gatepost.hostname)
+            return -ENOMEM;
+    }
+    if (domains->count > 0)
+        return 0;
+    free(domains->items);
+    domains->items = calloc(1, sizeof(*domains->items));
+    if (!domains->items)
+        return -ENOMEM;
+    domains->items[0] = strdup(settings->gatepost.hostname);
+    if (!domains->items[0])
+        return -ENOMEM;
+    domains->count = 1;
+    return 0;
+}
+
+static bool is_written(const struct loader *loader, const struct settings_listen *listen,
+                       const char *key)
+{
+    return settings_origins_find(&loader->origins, SECTION_LISTEN, listen->name, key) != NULL;
+}
+
+/* Fills in what depends on other settings, and puts [tls default] first. */
+static int complete(struct loader *loader)
+{
+    struct settings *settings = loader->settings;
+
+    for (size_t i = 0; i < settings->listen_count; i++) {
+        struct settings_listen *listen = &settings->listens[i];
+
+        if (listen->protocol == PROTOCOL_OPAQUE && !is_written(loader, listen, "tls"))
+            listen->tls = TLS_RULE_IMPLICIT;
+        if (!is_written(loader, listen, "detect_wait"))
+            listen->detect_wait_ms = port_rules_detect_wait_ms(listen->tls);
+    }
+    for (size_t i = 0; i < settings->backend_count; i++)
+        if (strcmp(settings->backends[i].address, "embedded") == 0)
+            settings->backends[i].identity = IDENTITY_PROXY_V2;
+    for (size_t i = 1; i < settings->tls_count; i++) {
+        struct settings_tls swap = settings->tls[i];
+
+        if (strcmp(swap.name, "default") == 0) {
+            memmove(&settings->tls[1], &settings->tls[0], i * sizeof(swap));
+            settings->tls[0] = swap;
+        }
+    }
+    return complete_names(settings);
+}
+
+/* [tls default] without a certificate says the same as no such section. */
+static void drop_empty_tls(struct settings *settings)
+{
+    if (settings->tls_count > 0 && !*settings->tls[0].certificate)
+        settings_section_remove(settings, SECTION_TLS, 0);
+}
+
+static int loader_init(struct loader *loader, struct diagnostics *diagnostics)
+{
+    memset(loader, 0, sizeof(*loader));
+    loader->diagnostics = diagnostics;
+    loader->settings = calloc(1, sizeof(*loader->settings));
+    return loader->settings ? add_defaults(loader->settings) : -ENOMEM;
+}
+
+/* Ends a load: complete and check what was read, give it out or free it. */
+static int loader_end(struct loader *loader, size_t errors_before, struct settings **ret_settings)
+{
+    int result = loader->error;
+
+    if (result == 0)
+        result = complete(loader);
+    if (result == 0)
+        settings_check(loader->settings, &loader->origins, loader->diagnostics);
+    if (result == 0 && loader->diagnostics->errors > errors_before)
+        result = -EINVAL;
+    settings_origins_deinit(&loader->origins);
+    if (result < 0) {
+        settings_free(loader->settings);
+        return result;
+    }
+    drop_empty_tls(loader->settings);
+    *ret_settings = loader->settings;
+    return 0;
+}
+
+int settings_load_file(const char *path, struct diagnostics *diagnostics,
+                       struct settings **ret_settings)
+{
+    size_t errors_before = diagnostics->errors;
+    struct loader loader;
+
+    loader.error = loader_init(&loader, diagnostics);
+    if (!loader.error) {
+        load_file(&loader, path);
+        load_folder(&loader, path);
+    }
+    return loader_end(&loader, errors_before, ret_settings);
+}
+
+int settings_load_text(const char *text, size_t size, const char *name,
+                       struct diagnostics *diagnostics, struct settings **ret_settings)
+{
+    size_t errors_before = diagnostics->errors;
+    struct loader loader;
+
+    loader.error = loader_init(&loader, diagnostics);
+    if (!loader.error)
+        load_text(&loader, text, size, name);
+    return loader_end(&loader, errors_before, ret_settings);
+}
+
+void settings_free(struct settings *settings)
+{
+    if (!settings)
+        return;
+    for (int i = 0; i < SECTION_COUNT; i++) {
+        enum settings_section section = (enum settings_section)i;
+
+        if (!settings_sections[i].named) {
+            settings_value_deinit(&settings_sections[i], settings_section_at(settings, section, 0));
+            continue;
+        }
+        while (settings_section_size(settings, section) > 0)
+            settings_section_remove(settings, section,
+                                    settings_section_size(settings, section) - 1);
+    }
+    free(settings->tls);
+    free(settings->listens);
+    free(settings->backends);
+    free(settings);
+}
+
+const struct settings_backend *settings_backend(const struct settings *settings, const char *name)
+{
+    return settings_section_find(settings, SECTION_BACKEND, name);
+}
+
+const struct settings_tls *settings_tls(const struct settings *settings, const char *name)
+{
+    return settings_section_find(settings, SECTION_TLS, name);
+}
+
+bool settings_listen_open(const struct settings *settings, const struct settings_listen *listen)
+{
+    const struct settings_backend *backend = settings_backend(settings, listen->backend);
+
+    return listen->enabled && backend && *backend->address;
+}
+
+unsigned settings_listen_port(const struct settings *settings, const struct settings_listen *listen)
+{
+    return listen->port + settings->gatepost.port_offset;
+}
