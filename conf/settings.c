@@ -18,6 +18,7 @@
 #include "conf/ini_reader.h"
 #include "conf/port_rules.h"
 #include "conf/settings_check.h"
+#include "conf/settings_form.h"
 #include "conf/settings_origins.h"
 #include "conf/settings_value.h"
 
@@ -356,8 +357,7 @@ static char *host_name(void)
 {
     char name[HOST_NAME_MAX + 1] = "";
 
-    if (gethostname(name, sizeof(name) - 1) < 0 || !*name || !isalnum((unsigned char)*name) ||
-        !name_is_good(name))
+    if (gethostname(name, sizeof(name) - 1) < 0 || !form_is_domain(name))
         return strdup("localhost");
     return strdup(name);
 }
