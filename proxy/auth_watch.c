@@ -1,0 +1,72 @@
+/* Learns from AUTH who logs in. The first answer of a client holds the name, in base64; only the
+ * beginning of it is decoded, and wiped at once. What cannot be decoded leaves the name empty. */
+#include "proxy/auth_watch.h"
+
+#include "proxy/base/text.h"
+
+enum { MECHANISM_OTHER, MECHANISM_PLAIN, MECHANISM_LOGIN, MECHANISM_CRAM_MD5 };
+
+#define DECODED_MAX 384 /* octets: room for two long names; what is behind is not looked at */
+
+static uint8_t mechanism_number(struct span mechanism)
+{
+    if (span_equal_nocase(mechanism, SPAN_LIT("PLAIN")))
+        return MECHANISM_PLAIN;
+    if (span_equal_nocase(mechanism, SPAN_LIT("LOGIN")))
+        return MECHANISM_LOGIN;
+    if (span_equal_nocase(mechanism, SPAN_LIT("CRAM-MD5")))
+        return MECHANISM_CRAM_MD5;
+    return MECHANISM_OTHER;
+}
+
+void auth_watch_begin(struct auth_watch *watch, struct span arguments)
+{
+    struct span mechanism = span_take_word(&arguments);
+
+    *watch = (struct auth_watch){ .mechanism = mechanism_number(mechanism) };
+    if (arguments.size > 0)
+        auth_watch_answer(watch, span_trim(arguments));
+}
+
+void auth_watch_name(struct auth_watch *watch, struct span name)
+{
+    name = span_first(name, span_find(name, '\0'));
+    name = span_first(name, AUTH_NAME_MAX);
+    memset(watch->name, 0, sizeof(watch->name));
+    if (name.size > 0)
+        memcpy(watch->name, name.data, name.size);
+}
+
+/* PLAIN: authzid NUL authcid NUL password. The authcid only counts where its end was decoded too.
+ */
+static struct span plain_name(struct span clear)
+{
+    clear = span_skip(clear, span_find(clear, '\0') + 1);
+    return span_first(clear, span_find(clear, '\0') < clear.size ? span_find(clear, '\0') : 0);
+}
+
+/* CRAM-MD5: name SP digest; the name may hold spaces. */
+static struct span cram_name(struct span clear)
+{
+    while (clear.size > 0 && clear.data[clear.size - 1] != ' ')
+        clear.size--;
+    return span_trim(clear);
+}
+
+void auth_watch_answer(struct auth_watch *watch, struct span answer)
+{
+    unsigned char clear[DECODED_MAX];
+    long size;
+
+    if (watch->answered || watch->mechanism == MECHANISM_OTHER)
+        return;
+    watch->answered = true;
+    size = base64_decode(span_first(answer, DECODED_MAX / 3 * 4), clear, sizeof(clear));
+    if (size > 0 && watch->mechanism == MECHANISM_PLAIN)
+        auth_watch_name(watch, plain_name(span_of(clear, (size_t)size)));
+    else if (size > 0 && watch->mechanism == MECHANISM_LOGIN)
+        auth_watch_name(watch, span_of(clear, (size_t)size));
+    else if (size > 0)
+        auth_watch_name(watch, cram_name(span_of(clear, (size_t)size)));
+    explicit_bzero(clear, sizeof(clear));
+}
