@@ -1,26 +1,43 @@
-/* One connection's octets: a uv handle (TCP or UNIX socket), plain or TLS, with reading, writing and pausing.
+/* One connection's octets: a uv handle (TCP or UNIX socket), plain or TLS, with reading, writing
+ * and pausing.
  *
- * I/O only: no knowledge of any mail protocol. All streams of a loop share the buffers of one struct stream_loop: an idle stream
- * owns none. What the kernel refuses is copied to chunks (proxy/base/chunk.h) and flushed later.
+ * I/O only: no knowledge of any mail protocol. All streams of a loop share the buffers of one
+ * struct stream_loop: an idle stream owns none. What the kernel refuses is copied to chunks
+ * (proxy/base/chunk.h) and flushed later.
  *
- * way in:   uv_read -> loop->in -> (TLS: BIO lends it to OpenSSL in place -> SSL_read until dry -> loop->plain) -> events->data
- * way out:  stream_write -> (TLS: SSL_write, records appended to loop->out) -> one uv_try_write at the end of the event (stream_flush)
+ * way in:   uv_read -> loop->in -> (TLS: BIO lends it to OpenSSL in place -> SSL_read until dry ->
+ * loop->plain) -> events->data way out:  stream_write -> (TLS: SSL_write, records appended to
+ * loop->out) -> one uv_try_write at the end of the event (stream_flush)
  *
- * Events are called from the loop only, never from inside a call below, and after `data` returned the stream looks whether it was
- * paused or closed meanwhile. */
+ * Events are called from the loop only, never from inside a call below, and after `data` returned
+ * the stream looks whether it was paused or closed meanwhile.
+ *
+ * A write error that no call could return (the kernel refuses at the end of an event) is told by
+ * reading: what the peer said before it went away is delivered, then `end` is STREAM_END_RESET.
+ * While reading is paused, the `end` comes at once. */
 #ifndef GATEPOST_PROXY_STREAM_H
 #define GATEPOST_PROXY_STREAM_H
 
-#include <uv.h>
-
 #include "proxy/base/chunk.h"
 
-#define STREAM_READ_MAX 65536 /* octets of one read at most; measured: fewer calls a MiB than 16 KiB, no gain above */
-#define STREAM_OUT_MAX  (STREAM_READ_MAX + 8192) /* a whole read as TLS records of 16 KiB, with their overhead */
+#include <uv.h>
+
+#include <sys/queue.h>
+
+#define STREAM_READ_MAX                                                                            \
+    65536 /* octets of one read at most; measured: fewer calls a MiB than 16 KiB, no gain above */
+#define STREAM_LINGER_MS     1000 /* guessed: a few round trips */
+#define STREAM_LINGER_OCTETS 65536
+#define STREAM_OUT_MAX                                                                             \
+    (STREAM_READ_MAX + 8192) /* a whole read as TLS records of 16 KiB, with their overhead */
 
 struct stream;
-struct tls; /* proxy/tls.h */
+struct stream_driver;  /* the uv handles of a stream_loop */
+struct stream_request; /* a write that libuv is busy with */
+struct tls;            /* proxy/tls.h */
 struct tls_context;
+
+LIST_HEAD(stream_list, stream);
 
 /* What the streams of one event loop share. */
 struct stream_loop {
@@ -28,8 +45,14 @@ struct stream_loop {
     struct chunk_pool chunks;
     size_t read_size; /* octets of one read: [limits] read_size */
     unsigned char *in, *plain, *out;
-    size_t out_size;         /* octets gathered in `out` ... */
+    size_t out_size;          /* octets gathered in `out` ... */
     struct stream *out_owner; /* ... for this stream; NULL: none */
+    struct stream_driver *driver;
+    struct stream_list due,
+        lingering; /* to be gone on with from the loop; closing and waiting for the peer's FIN */
+    struct stream_request *requests; /* for reuse */
+    unsigned request_count;
+    unsigned event_depth; /* above 0: some event is running, and its end will flush `out` */
 };
 
 enum stream_end {
@@ -40,14 +63,18 @@ enum stream_end {
 };
 
 struct stream_events {
-    /* Plain octets arrived. `octets` is borrowed from the loop's buffer, is writable memory (the callee may wipe it), and must be used up
-     * or copied before return. Not called while paused. */
+    /* Plain octets arrived. `octets` is borrowed from the loop's buffer, is writable memory (the
+     * callee may wipe it), and must be used up or copied before return. Not called while paused. */
     void (*data)(struct stream *stream, struct span octets);
-    /* No more octets will come. Called once; `error` is 0 or -errno. Writing may still work after CLEAN. */
+    /* No more octets will come. Called once; `error` is 0 or -errno. Writing may still work after
+     * CLEAN. */
     void (*end)(struct stream *stream, enum stream_end end, int error);
-    /* Everything that was written has been taken by the kernel, after stream_write returned STREAM_BLOCKED. */
+    /* Everything that was written has been taken by the kernel, after octets had to wait:
+     * stream_write or stream_flush returned STREAM_BLOCKED, or stream_waiting() was above 0 after
+     * an event. */
     void (*drained)(struct stream *stream);
-    /* The handshake has ended: status 0, or -EPROTO (failed; the alert was sent; the cause is in tls_failure()), or the socket's error. */
+    /* The handshake has ended: status 0, or -EPROTO (failed; the alert was sent; the cause is in
+     * tls_failure()), or the socket's error. */
     void (*tls)(struct stream *stream, int status);
 };
 
@@ -61,13 +88,20 @@ struct stream {
     struct stream_loop *loop;
     const struct stream_events *events;
     void *owner;
-    struct tls *tls;          /* NULL: plain */
-    struct chunk_queue waiting; /* octets for the wire that the kernel refused */
-    uv_write_t *writing;      /* the write request in flight, NULL when none; from a pool */
+    struct tls *tls;                /* NULL: plain */
+    struct chunk_queue waiting;     /* octets for the wire that the kernel refused */
+    struct stream_request *writing; /* the write request in flight, NULL when none; from a pool */
     void (*closed)(struct stream *stream);
-    uint32_t read_limit;      /* octets of the next read at most; 0: loop->read_size */
-    bool reading, blocked, ended, closing, secret;
+    LIST_ENTRY(stream) link;        /* in loop->due or loop->lingering */
     uint64_t octets_in, octets_out; /* plain octets */
+    uint64_t linger_until;          /* uv_now() */
+    uint32_t read_limit;            /* octets of the next read at most; 0: loop->read_size */
+    int write_error;                /* -errno of the write that failed; 0: none */
+    /* The owner may look at all of these and set `secret`: while true, the parts of the shared
+     * buffers that this stream used are wiped at the end of its events, and chunks when they are
+     * done. */
+    bool reading, blocked, ended, closing, secret;
+    bool tcp, polling, in_event, due, is_lingering, peer_done, shut_wanted, shut_sent, secret_waits;
 };
 
 enum stream_write_result {
@@ -75,26 +109,35 @@ enum stream_write_result {
     STREAM_BLOCKED,  /* taken, but octets wait: stop reading the source; `drained` will be called */
 };
 
+/* 0 or -errno. stream_loop_deinit() wants every stream closed; the uv loop must run once more
+ * before uv_loop_close(), but the memory of `loop` may go at once. */
 int stream_loop_init(struct stream_loop *loop, uv_loop_t *uv, size_t read_size);
 void stream_loop_deinit(struct stream_loop *loop);
 
-/* Initialises a stream with a handle of its own (uv_tcp_init / uv_pipe_init); accept or connect then go by uv calls on stream->uv.
- * stream_close() must be called to end it, also after a failure of those. */
-int stream_init_tcp(struct stream *stream, struct stream_loop *loop, const struct stream_events *events, void *owner);
-int stream_init_pipe(struct stream *stream, struct stream_loop *loop, const struct stream_events *events, void *owner);
+/* Initialises a stream with a handle of its own (uv_tcp_init / uv_pipe_init); accept or connect
+ * then go by uv calls on stream->uv. stream_close() must be called to end it, also after a failure
+ * of those. */
+int stream_init_tcp(struct stream *stream, struct stream_loop *loop,
+                    const struct stream_events *events, void *owner);
+int stream_init_pipe(struct stream *stream, struct stream_loop *loop,
+                     const struct stream_events *events, void *owner);
 
-/* Starts, or goes on, reading. Octets that TLS holds decrypted are delivered first, from the loop (never from inside this call).
- * A limit below loop->read_size keeps the rest in the kernel (or in OpenSSL). stream_pause() stops it: no `data`, no `end` until
- * resumed; libuv then reports not even a reset, so a timer must watch. */
+/* Starts, or goes on, reading. Octets that TLS holds decrypted are delivered first, from the loop
+ * (never from inside this call). A limit below loop->read_size keeps the rest in the kernel (or in
+ * OpenSSL). stream_pause() stops it: no `data`, no `end` until resumed; libuv then reports not even
+ * a reset, so a timer must watch. */
 int stream_read(struct stream *stream, uint32_t limit);
 void stream_pause(struct stream *stream);
 
-/* Are octets of the peer waiting behind what was delivered: in OpenSSL, or in the kernel (MSG_PEEK)? For rule "surplus behind STARTTLS". */
+/* Are octets of the peer waiting behind what was delivered: in OpenSSL, or in the kernel
+ * (MSG_PEEK)? For rule "surplus behind STARTTLS". */
 bool stream_pending(struct stream *stream);
 
-/* Writes; the octets are used up or copied when it returns. A stream_write_result, or -errno (the stream is dead; no further event
- * but those of close). stream_flush() sends what gathered in loop->out; the stream calls it itself at the end of each of its own events, the
- * owner must call it after writing from elsewhere (timers, another stream's events: both streams of a pair). */
+/* Writes; the octets are used up or copied when it returns. A stream_write_result, or -errno (the
+ * stream is dead; no further event but those of close). stream_flush() sends what gathered in
+ * loop->out and returns the same. At the end of every event what gathered for any stream is sent,
+ * so a pair of streams needs no call; an owner that writes from elsewhere (timers) calls it, or the
+ * loop's next turn does. */
 int stream_write(struct stream *stream, struct span octets);
 int stream_flush(struct stream *stream);
 
@@ -104,15 +147,23 @@ static inline size_t stream_waiting(const struct stream *stream)
     return stream->waiting.size;
 }
 
-/* Begins a TLS handshake as server. `first` are octets that were read already (a ClientHello's beginning), or empty. Everything
- * that was written before is sent in clear first. Ends in events->tls. 0 or -errno. Reading is switched on. */
+/* Begins a TLS handshake as server. `first` are octets that were read already (a ClientHello's
+ * beginning), or empty. Everything that was written before is sent in clear first. Ends in
+ * events->tls. 0 or -errno. Reading is switched on. */
 int stream_start_tls(struct stream *stream, struct tls_context *context, struct span first);
 
 /* Sends close_notify (TLS) and FIN once all is written. The stream still wants stream_close(). */
 int stream_shutdown(struct stream *stream);
 
-/* Ends the stream: what waits is dropped, the handle closed, TLS freed. `closed` is called from the loop when the memory may go. With
- * `reset`, the peer sees RST (TCP) instead of FIN. */
+/* Ends the stream: what waits is dropped, the handle closed, TLS freed. `closed` is called from the
+ * loop when the memory may go; no other event comes. With `reset`, the peer sees RST (TCP) instead
+ * of FIN.
+ *
+ * Without `reset`, what the kernel took must reach the peer. TCP answers octets that arrive for a
+ * closed socket, or that nobody read, with RST, and that may take our last words (an alert, a 554)
+ * from the peer before it read them. So unless the peer has ended its side, FIN is sent, input is
+ * read and dropped until its FIN, STREAM_LINGER_MS or STREAM_LINGER_OCTETS, and then the socket is
+ * closed. A UNIX socket loses nothing. */
 void stream_close(struct stream *stream, bool reset, void (*closed)(struct stream *stream));
 
 #endif

@@ -1,4 +1,5 @@
-/* TLS on one stream: OpenSSL's engine over the loop's buffers. Used by stream.c; others only ask for facts.
+/* TLS on one stream: OpenSSL's engine over the loop's buffers. Used by stream.c; others only ask
+ * for facts.
  *
  * OpenSSL is used in tls.c, tls_context.c and tickets.c and nowhere else. */
 #ifndef GATEPOST_PROXY_TLS_H
@@ -19,8 +20,9 @@ struct tls_facts {
 
 void tls_facts(const struct stream *stream, struct tls_facts *ret_facts);
 
-/* After a failed handshake or a TLS error: words for the log, naming what the client offered at best ("client offers at most TLSv1.0,
- * min_version is TLSv1.2"; "no cipher in common: ..."). Points into the stream; never empty. */
+/* After a failed handshake or a TLS error: words for the log, naming what the client offered at
+ * best ("client offers at most TLSv1.0, min_version is TLSv1.2"; "no cipher in common: ...").
+ * Points into the stream; never empty. */
 const char *tls_failure(const struct stream *stream);
 
 #endif
