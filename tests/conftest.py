@@ -73,7 +73,7 @@ def pytest_runtest_makereport(item, call):
 
 @pytest.fixture
 def gatepost():
-    """A function that starts a Gatepost (arguments as for the class); each is stopped and examined at the test's end."""
+    """A function that starts a Gatepost (arguments as for the class); each is examined at the test's end."""
     gates = []
 
     def start(*args, **kwargs):

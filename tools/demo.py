@@ -1,7 +1,7 @@
 """The second half of tools/up: certificates, gatepost.ini, a demo user, gatepost itself, and the proof that it works.
 
-Only Python's standard library. Fails, with words and exit code 1, where gatepost does not start (its own log tells why) or
-where any of the tried ways through the six ports does not work."""
+Only Python's standard library. Fails, with words and exit code 1, where gatepost does not start (its own log tells
+why) or where any of the tried ways through the six ports does not work."""
 import argparse
 import collections
 import concurrent.futures
@@ -132,8 +132,8 @@ domains = {domain}
 """
 
 UNREACHABLE = """
-# Other users may not enter a folder above this one, so the workers find their files from the folder that gatepost was
-# started in: start it from here."""
+# Other users may not enter a folder above this one, so the workers find their files from the folder that gatepost
+# was started in: start it from here."""
 
 
 def make_ini(state, offset):
@@ -153,7 +153,8 @@ def make_user(state, build):
         password.write_text(secrets.token_hex(8) + "\n")
     listed = subprocess.run([*tool, "list"], capture_output=True, text=True, cwd=state)
     action = "passwd" if USER in listed.stdout.split() else "add"
-    result = subprocess.run([*tool, action, USER], input=password.read_text(), capture_output=True, text=True, cwd=state)
+    result = subprocess.run([*tool, action, USER], input=password.read_text(), capture_output=True, text=True,
+                            cwd=state)
     if result.returncode:
         raise Failure(f"gatepost-user: {result.stdout}{result.stderr}")
     return password.read_text().strip()
@@ -305,7 +306,8 @@ class Proof:
         """(what to do, port, kind), sending apart from fetching."""
         sends = [(self.send, port, kind) for port in PORTS if port.speaks.startswith("SMTP") for kind in KINDS]
         fetches = [(self.fetch, port, kind) for port in PORTS if port.name == "pop3" for kind in KINDS]
-        fetches += [(self.fetch, port, kind) for port in PORTS if port.name == "remote" for kind in ("plain", "implicit")]
+        fetches += [(self.fetch, port, kind)
+                    for port in PORTS if port.name == "remote" for kind in ("plain", "implicit")]
         fetches += [(self.fetch if kind != "plain" else self.refused, port, kind)
                     for port in PORTS if port.name == "pop3s" for kind in KINDS]
         return sends, fetches

@@ -171,8 +171,13 @@ def read_proxy_v2(wire, connection):
     return head[12] & 15 == 0, source, port, tlvs
 
 
-def smtp_script(ehlo=("PIPELINING", "SIZE 52428800", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "CHUNKING", "AUTH PLAIN LOGIN"),
-                answers=None, relay=False, proxy=False, before_greeting=None, banner="220 backend.test ESMTP"):
+EHLO_WORDS = ("PIPELINING", "SIZE 52428800", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "CHUNKING",
+              "AUTH PLAIN LOGIN")
+CAPA_WORDS = ("TOP", "UIDL", "USER", "RESP-CODES", "PIPELINING", "SASL PLAIN")
+
+
+def smtp_script(ehlo=EHLO_WORDS, answers=None, relay=False, proxy=False, before_greeting=None,
+                banner="220 backend.test ESMTP"):
     """A small SMTP server. `ehlo`: its capabilities. `answers`: {b"VERB": reply, or function(wire, connection, line) ->
     reply or None (None: the built-in answer)}; a reply is bytes without the last CRLF. Without `relay` it refuses
     recipients outside gatepost.test, as a server that is no open relay does. `proxy`: a PROXY v2 header comes first.
@@ -249,8 +254,8 @@ def smtp_script(ehlo=("PIPELINING", "SIZE 52428800", "8BITMIME", "SMTPUTF8", "EN
     return script
 
 
-def pop3_script(messages=(b"Subject: one\r\n\r\nbody\r\n",), capabilities=("TOP", "UIDL", "USER", "RESP-CODES", "PIPELINING",
-                "SASL PLAIN"), answers=None, proxy=False, banner="+OK backend ready", on_update=None):
+def pop3_script(messages=(b"Subject: one\r\n\r\nbody\r\n",), capabilities=CAPA_WORDS, answers=None, proxy=False,
+                banner="+OK backend ready", on_update=None):
     """A small POP3 server that takes any password. `answers` as in smtp_script. At QUIT `on_update(deleted numbers)` is
     called; connection.deleted holds the marks until then."""
     answers = answers or {}

@@ -16,7 +16,7 @@ def authority():
 @functools.lru_cache(maxsize=None)
 def issue(*names):
     """A trustme leaf certificate for these names; made once in a process."""
-    return authority().issue_cert(*names)
+    return authority().issue_cert(*names, common_name=names[0])  # fetchmail insists on a common name
 
 
 def write(folder, names=NAMES, prefix=""):

@@ -3,14 +3,16 @@
     with Gatepost() as gate:                          # embedded mail workers, user anna@gatepost.test
         clients.send(gate, "smtp-alt", "starttls", message)
         ...
-    with Gatepost({"limits": {"read_size": "1"}, "backend pop3": {"address": f"unix:{path}"}, "listen smtp": None}) as gate:
+    with Gatepost({"limits": {"read_size": "1"}, "backend pop3": {"address": f"unix:{path}"}}) as gate:
 
-The dictionary is laid over the INI that default_sections() makes: section -> {key: value}; None removes a section, or a
-key. Every instance has its own folder (gate.folder, mode 0755, below /tmp), its own six ports (gate.port("pop3")), and as
-root its workers run as nobody and mail. Programs come from $GATEPOST_BUILD (default: build/check).
+The dictionary is laid over the INI that default_sections() makes: section -> {key: value}; None removes a
+section, or a key. Every instance has its own folder (gate.folder, mode 0755, below /tmp), its own six ports
+(gate.port("pop3")), and as root its workers run as nobody and mail. Programs come from $GATEPOST_BUILD
+(default: build/check).
 
-At the end of the `with` block stop() sends TERM and fails the test unless the exit code is 0, all processes are gone, no
-socket file is left, and no sanitizer has spoken. stop(check=False) for tests that kill on purpose. In a test:
+At the end of the `with` block stop() sends TERM and fails the test unless the exit code is 0, all processes
+are gone, no socket file is left, and no sanitizer has spoken. stop(check=False) for tests that kill on
+purpose. In a test:
 
     gate.log()  gate.wait_for_log("regular expression")      the log so far
     gate.workers()  gate.smtpd()  gate.pop3d()  gate.processes()      pids, now
@@ -140,7 +142,7 @@ class Gatepost:
         self.ini.write_text(ini_text(self.sections))
 
     def port(self, name):
-        """The number of the listener `name` ("pop3", ..., or that of a [listen] section), or of a port before offset."""
+        """The number of the listener `name` ("pop3", ..., or of a [listen] section), or of a port before offset."""
         if isinstance(name, int):
             return self.offset + name
         keys = self.sections.get(f"listen {name}") or {}

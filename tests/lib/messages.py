@@ -35,7 +35,7 @@ def trap_message(size=40 * 1024, token=b"0", seed=1, **fields):
     lines = headers(token=token, **fields) + [b""]
     order = random.Random(seed)
     traps = TRAPS + list(_long_lines())
-    tail = [b"the line before the last", b"."]
+    tail = [b".", b"the last line"]  # swaks takes a dot at the very end for the end of data
     total = sum(len(line) + 2 for line in lines + tail)
     while True:
         for trap in order.sample(traps, len(traps)):

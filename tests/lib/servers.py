@@ -112,6 +112,10 @@ postlog unix-dgram n - n - 1 postlogd
 """
 
 
+SPOOL_FOLDERS = ("active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming", "private", "saved",
+                 "trace", "maildrop", "public", "pid")
+
+
 def _answers(path, beginning):
     try:
         with socket.socket(socket.AF_UNIX) as probe:
@@ -192,7 +196,8 @@ class Dovecot(Server):
 
     def messages(self, user):
         box = self.folder / "mail" / user / "Maildir"
-        return [path.read_bytes().replace(b"\n", b"\r\n") for name in ("new", "cur") for path in sorted((box / name).glob("*"))]
+        paths = [path for name in ("new", "cur") for path in sorted((box / name).glob("*"))]
+        return [path.read_bytes().replace(b"\n", b"\r\n") for path in paths]
 
 
 class Postfix(Server):
@@ -207,7 +212,7 @@ class Postfix(Server):
             self.port = probe.getsockname()[1]
         config = folder / "etc"
         config.mkdir()
-        for name in ("", *"active bounce corrupt defer deferred flush hold incoming private saved trace maildrop public pid".split()):
+        for name in ("", *SPOOL_FOLDERS):
             (folder / "spool" / name).mkdir(parents=True, exist_ok=True)
             if name not in ("", "pid"):
                 shutil.chown(folder / "spool" / name, "postfix", "postdrop" if name in ("maildrop", "public") else None)
@@ -220,8 +225,9 @@ class Postfix(Server):
             folder=folder, domains=", ".join(domains), mynetworks=mynetworks, more=more))
         (config / "master.cf").write_text(POSTFIX_MASTER.format(folder=folder, port=self.port, options=options))
         with open(folder / "out", "wb") as out:
-            self.process = subprocess.Popen(["/usr/lib/postfix/sbin/master", "-c", config, "-d"], start_new_session=True,
-                                            stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+            # A session of its own: it kills its process group when it ends.
+            self.process = subprocess.Popen(["/usr/lib/postfix/sbin/master", "-c", config, "-d"],
+                                            stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
         self.wait_greeting(b"220")
 
     def messages(self):
@@ -229,5 +235,5 @@ class Postfix(Server):
         return [path.read_bytes().replace(b"\n", b"\r\n") for path in sorted((self.folder / "mail").rglob("new/*"))]
 
     def wait_messages(self, count, timeout=30):
-        proc.wait_until(lambda: len(self.messages()) >= count, timeout, f"{count} messages delivered by Postfix\n{self.log()[-3000:]}")
+        proc.wait_until(lambda: len(self.messages()) >= count, timeout, f"{count} messages delivered by Postfix")
         return self.messages()

@@ -1,0 +1,57 @@
+"""Source files as .clang-format would write them, scripts that parse, words that any reader understands."""
+import pathlib
+import re
+import subprocess
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+FOLDERS = ("conf", "proxy", "backends", "tools", "tests")
+
+
+def files(*patterns):
+    return sorted(path for folder in FOLDERS for pattern in patterns for path in (ROOT / folder).rglob(pattern))
+
+
+def named(path):
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", files("*.[ch]"), ids=named)
+def test_a_source_file_is_as_clang_format_writes_it(path):
+    result = subprocess.run(["clang-format", "--dry-run", "--Werror", path], capture_output=True, text=True, cwd=ROOT)
+    assert result.returncode == 0, result.stderr[-2000:]
+
+
+@pytest.mark.parametrize("path", files("*.py"), ids=named)
+def test_a_python_file_parses_and_keeps_its_lines_short(path):
+    text = path.read_text()
+    compile(text, str(path), "exec")
+    assert [number for number, line in enumerate(text.splitlines(), 1) if len(line) > 120] == []
+
+
+SCRIPTS = [path for path in sorted((ROOT / "tools").iterdir())
+           if path.is_file() and path.read_bytes().startswith(b"#!/usr/bin/env bash")]
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=named)
+def test_a_shell_script_parses(path):
+    assert subprocess.run(["bash", "-n", path]).returncode == 0
+
+
+def test_a_c_file_opens_with_its_job():
+    assert [named(path) for path in files("*.[ch]") if not path.read_text().startswith("/*")] == []
+
+
+def test_no_file_speaks_of_how_it_was_made():
+    marks = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b|/work/(main|shared)\b|\bissue #?\d")
+    texts = set(files("*.[ch]", "*.py", "*.md", "*.ini", "*.def", "meson.build")) - {pathlib.Path(__file__)}
+    found = {named(path): marks.search(path.read_text(errors="replace")) for path in sorted(texts)}
+    assert {name: match[0] for name, match in found.items() if match} == {}
+
+
+def test_the_top_level_holds_nothing_new():
+    known = {"proxy", "backends", "conf", "tests", "tools", "meson.build", "README.md", "LICENSE", "build", "state"}
+    tracked = subprocess.run(["git", "-c", f"safe.directory={ROOT}", "ls-tree", "--name-only", "HEAD"], cwd=ROOT,
+                             capture_output=True, text=True, check=True).stdout.split()
+    assert {name for name in tracked if not name.startswith(".")} <= known
