@@ -137,7 +137,7 @@ static int find_hash(const char *store, const char *name, char **ret_hash)
     if (r < 0)
         return r;
     while ((r = entry_next(&entry, file)) > 0)
-        if (strcmp(entry.name, name) == 0)
+        if (entry.name[0] != '\0' && strcmp(entry.name, name) == 0)
             break;
     if (r == 0) {
         r = USERS_UNKNOWN;
