@@ -1,0 +1,305 @@
+/* Gathering a configuration: settings, certificates and keys, accounts; and writing it into
+ * bundles.
+ *
+ * Each step adds what it finds to the diagnostics, so that one run tells all. It fails where a file
+ * cannot be read, a certificate is of no use, an account is unknown, or no port would be open. */
+#include "proxy/configuration.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "proxy/base/bundle.h"
+#include "proxy/base/err.h"
+#include "proxy/base/log.h"
+#include "proxy/folders.h"
+#include "proxy/tls_context.h"
+
+#define PEM_MAX_BYTES (1024 * 1024) /* a guess far above any chain */
+
+static int read_open_file(int fd, struct pem_file *ret_file)
+{
+    struct pem_file file = { .data = NULL };
+    struct stat status;
+
+    if (fstat(fd, &status) < 0)
+        return -errno;
+    if (S_ISDIR(status.st_mode))
+        return -EISDIR;
+    file.data = malloc(PEM_MAX_BYTES + 1);
+    if (!file.data)
+        return -ENOMEM;
+    while (file.size <= PEM_MAX_BYTES) {
+        ssize_t count = read(fd, file.data + file.size, PEM_MAX_BYTES + 1 - file.size);
+
+        if (count > 0) {
+            file.size += (size_t)count;
+            continue;
+        }
+        if (count == 0) {
+            *ret_file = file;
+            return 0;
+        }
+        if (errno != EINTR)
+            break;
+    }
+    explicit_bzero(file.data, file.size);
+    free(file.data);
+    return file.size > PEM_MAX_BYTES ? -EFBIG : -errno;
+}
+
+static int read_file(const char *path, struct pem_file *ret_file)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY), r;
+
+    if (fd < 0)
+        return -errno;
+    r = read_open_file(fd, ret_file);
+    close(fd);
+    return r;
+}
+
+static void read_pem(const struct settings_tls *tls, const char *key, const char *path,
+                     struct diagnostics *diagnostics, struct pem_file *ret_file)
+{
+    int r = read_file(path, ret_file);
+
+    if (r < 0)
+        diagnostics_add(diagnostics, DIAGNOSTIC_ERROR, NULL, "[tls %s] %s = %s: %s", tls->name, key,
+                        path, err_text(r));
+}
+
+static void warn_of_public_key(const struct settings_tls *tls, struct diagnostics *diagnostics)
+{
+    struct stat status;
+
+    if (stat(tls->key, &status) == 0 && (status.st_mode & S_IROTH))
+        diagnostics_add(diagnostics, DIAGNOSTIC_WARNING, NULL,
+                        "[tls %s] key = %s can be read by every user of this machine: chmod 600 %s",
+                        tls->name, tls->key, tls->key);
+}
+
+static struct span pem_span(const struct pem_file *file)
+{
+    return span_of(file->data, file->size);
+}
+
+static void load_tls(struct configuration *configuration, size_t index,
+                     struct diagnostics *diagnostics)
+{
+    const struct settings_tls *tls = &configuration->settings->tls[index];
+    struct pem_file *certificate = &configuration->certificates[index];
+    struct pem_file *key = &configuration->keys[index];
+    char room[512];
+    struct text words = TEXT_OVER(room);
+
+    if (tls->certificate[0] != '\0')
+        read_pem(tls, "certificate", tls->certificate, diagnostics, certificate);
+    if (tls->key[0] != '\0')
+        read_pem(tls, "key", tls->key, diagnostics, key);
+    if (key->data)
+        warn_of_public_key(tls, diagnostics);
+    if (certificate->data && key->data &&
+        tls_context_check(pem_span(certificate), pem_span(key), &words) < 0)
+        diagnostics_add(diagnostics, DIAGNOSTIC_ERROR, NULL, "[tls %s] certificate = %s: %s",
+                        tls->name, tls->certificate, text_str(&words));
+}
+
+static int load_all_tls(struct configuration *configuration, struct diagnostics *diagnostics)
+{
+    size_t count = configuration->settings->tls_count;
+
+    configuration->certificates = calloc(count + 1, sizeof(*configuration->certificates));
+    configuration->keys = calloc(count + 1, sizeof(*configuration->keys));
+    if (!configuration->certificates || !configuration->keys)
+        return -ENOMEM;
+    for (size_t i = 0; i < count; i++)
+        load_tls(configuration, i, diagnostics);
+    return 0;
+}
+
+/* One program speaks one protocol. */
+static void check_embedded(const struct settings *settings, const struct settings_backend *backend,
+                           struct diagnostics *diagnostics)
+{
+    enum port_protocol protocol;
+
+    if (!settings_backend_embedded(backend) || !listener_set_protocol(settings, backend, &protocol))
+        return;
+    for (size_t i = 0; i < settings->listen_count; i++) {
+        const struct settings_listen *rule = &settings->listens[i];
+
+        if (settings_listen_open(settings, rule) && strcmp(rule->backend, backend->name) == 0 &&
+            rule->protocol != PROTOCOL_OPAQUE && rule->protocol != protocol)
+            diagnostics_add(diagnostics, DIAGNOSTIC_ERROR, NULL,
+                            "[listen %s] backend = %s: this embedded worker is already used by a "
+                            "port of another protocol",
+                            rule->name, backend->name);
+    }
+}
+
+static void check_ports(const struct settings *settings, struct diagnostics *diagnostics)
+{
+    size_t open = 0;
+
+    for (size_t i = 0; i < settings->backend_count; i++)
+        check_embedded(settings, &settings->backends[i], diagnostics);
+    for (size_t i = 0; i < settings->listen_count; i++)
+        open += settings_listen_open(settings, &settings->listens[i]);
+    if (open == 0)
+        diagnostics_add(diagnostics, DIAGNOSTIC_ERROR, NULL,
+                        "no port would be opened: write an address into [backend smtp] or "
+                        "[backend pop3] (embedded, or unix:/path of your server's socket)");
+}
+
+int configuration_load(const char *path, struct diagnostics *diagnostics,
+                       struct configuration *ret_configuration)
+{
+    struct configuration configuration = { .settings = NULL };
+    int r = settings_load_file(path, diagnostics, &configuration.settings);
+
+    if (r < 0)
+        return r;
+    r = load_all_tls(&configuration, diagnostics);
+    if (r == 0) {
+        check_ports(configuration.settings, diagnostics);
+        privileges_resolve(configuration.settings, diagnostics, &configuration.privileges);
+    }
+    if (r == 0 && diagnostics->errors > 0)
+        r = -EINVAL;
+    if (r < 0)
+        configuration_deinit(&configuration);
+    else
+        *ret_configuration = configuration;
+    return r;
+}
+
+static void drop_files(struct pem_file *files, size_t count)
+{
+    for (size_t i = 0; files && i < count; i++) {
+        if (files[i].data)
+            explicit_bzero(files[i].data, files[i].size);
+        free(files[i].data);
+    }
+    free(files);
+}
+
+void configuration_drop_keys(struct configuration *configuration)
+{
+    size_t count = configuration->settings ? configuration->settings->tls_count : 0;
+
+    drop_files(configuration->certificates, count);
+    drop_files(configuration->keys, count);
+    configuration->certificates = configuration->keys = NULL;
+}
+
+void configuration_deinit(struct configuration *configuration)
+{
+    configuration_drop_keys(configuration);
+    settings_free(configuration->settings);
+    configuration->settings = NULL;
+}
+
+static int add_settings(int fd, const struct settings *settings)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    int r;
+
+    if (!out)
+        return -errno;
+    r = settings_print(settings, out);
+    if (fclose(out) != 0 && r == 0)
+        r = -ENOMEM;
+    if (r == 0)
+        r = bundle_add(fd, "settings", span_of(text, size));
+    free(text);
+    return r;
+}
+
+static int add_pem(int fd, const char *section, const char *what, const struct pem_file *file)
+{
+    char name[300];
+
+    if (!file->data)
+        return 0;
+    snprintf(name, sizeof(name), "tls/%s/%s", section, what);
+    return bundle_add(fd, name, pem_span(file));
+}
+
+static int add_listener(int fd, const char *name, const char *address)
+{
+    char room[300];
+    struct text line = TEXT_OVER(room);
+
+    text_printf(&line, "%s %s", name, address);
+    return line.overflow ? -ENAMETOOLONG : bundle_add(fd, "listener", text_span(&line));
+}
+
+/* Seals what was written, or closes what failed. */
+static int finish(int fd, int r)
+{
+    if (r == 0)
+        r = bundle_seal(fd);
+    if (r < 0)
+        close(fd);
+    return r < 0 ? r : fd;
+}
+
+int configuration_proxy_bundle(const struct configuration *configuration,
+                               const struct listener_set *listeners)
+{
+    const struct settings *settings = configuration->settings;
+    int fd = bundle_create(), r;
+
+    if (fd < 0)
+        return fd;
+    r = add_settings(fd, settings);
+    for (size_t i = 0; r == 0 && i < settings->tls_count; i++) {
+        r = add_pem(fd, settings->tls[i].name, "certificate", &configuration->certificates[i]);
+        if (r == 0)
+            r = add_pem(fd, settings->tls[i].name, "key", &configuration->keys[i]);
+    }
+    for (size_t i = 0; r == 0 && i < listeners->public_count; i++)
+        r = add_listener(fd, listeners->publics[i].rule->name, listeners->publics[i].address);
+    return finish(fd, r);
+}
+
+int configuration_embedded_bundle(const struct configuration *configuration,
+                                  const struct embedded_listener *listener)
+{
+    int fd = bundle_create(), r;
+
+    if (fd < 0)
+        return fd;
+    r = add_settings(fd, configuration->settings);
+    if (r == 0)
+        r = add_listener(fd, listener->backend->name, listener->path);
+    return finish(fd, r);
+}
+
+int configuration_make_folders(const struct configuration *configuration)
+{
+    const struct settings *settings = configuration->settings;
+    const struct privileges *privileges = &configuration->privileges;
+    bool embedded = false;
+    int r;
+
+    for (size_t i = 0; i < settings->backend_count; i++) {
+        enum port_protocol protocol;
+
+        embedded = embedded || (settings_backend_embedded(&settings->backends[i]) &&
+                                listener_set_protocol(settings, &settings->backends[i], &protocol));
+    }
+    /* The mail store may be below it; what is secret in it is a file of mode 0600. */
+    r = folder_make(settings->gatepost.state_dir, 0711, NULL);
+    if (r == 0 && embedded)
+        r = folder_make(settings->gatepost.runtime_dir, 0755, NULL);
+    if (r == 0 && embedded)
+        r = folder_make(settings->mailstore.path, 0700,
+                        privileges->drop ? &privileges->mail : NULL);
+    return r;
+}

@@ -1,0 +1,44 @@
+/* One configuration as the supervisor holds it: settings, the PEM files they name, the accounts
+ * they name.
+ *
+ * Loading is all of the check that `gatepost -t` makes; a configuration that loads can be bundled
+ * and handed to the children without looking at a file again. */
+#ifndef GATEPOST_PROXY_CONFIGURATION_H
+#define GATEPOST_PROXY_CONFIGURATION_H
+
+#include "conf/settings.h"
+#include "proxy/base/span.h"
+#include "proxy/listener_set.h"
+#include "proxy/privileges.h"
+
+struct pem_file {
+    char *data; /* NULL: not set, or not readable */
+    size_t size;
+};
+
+struct configuration {
+    struct settings *settings;
+    struct pem_file *certificates, *keys; /* one for each of settings->tls; NULL once dropped */
+    struct privileges privileges;
+};
+
+/* Every error and warning goes to `diagnostics`. 0, -EINVAL when there is any error (nothing is
+ * written to *ret_configuration then), or -ENOMEM. */
+int configuration_load(const char *path, struct diagnostics *diagnostics,
+                       struct configuration *ret_configuration);
+void configuration_deinit(struct configuration *configuration);
+
+/* Wipes the certificates and keys: the bundles hold them now. */
+void configuration_drop_keys(struct configuration *configuration);
+
+/* The sealed bundle of the proxy workers, with keys, and that of one embedded worker, without. A
+ * descriptor or -errno. */
+int configuration_proxy_bundle(const struct configuration *configuration,
+                               const struct listener_set *listeners);
+int configuration_embedded_bundle(const struct configuration *configuration,
+                                  const struct embedded_listener *listener);
+
+/* Makes the folders that settings name where they are missing. 0, or -errno after a log line. */
+int configuration_make_folders(const struct configuration *configuration);
+
+#endif

@@ -1,0 +1,170 @@
+/* The program gatepost: command line, and which of its parts this process is.
+ *
+ * The files of this folder, by what they know:
+ *
+ *   the privileged side    supervisor.c    start, signals, drain, ticket keys
+ *                          configuration.c settings, PEM files and accounts, written into bundles
+ *                          privileges.c    `user`, `mail_user`, `groups` looked up
+ *                          folders.c       state, runtime and mail folders made
+ *                          listener_set.c  public ports and the embedded workers' sockets bound
+ *                          port_owner.c    who holds a port that is in use
+ *                          children.c      restart with back-off, who is ready
+ *                          control.c       one child: fork and exec, control messages, log lines
+ *   a worker               server.c        its loop (proxy/server.h)
+ *   shared by both         base/           spans, text, log, bundle, start of a child
+ *
+ * Exit codes are those of sysexits.h (supervisor.h): 64 usage, 69 port in use, 78 configuration. */
+#include <argp.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "gatepost_build.h"
+#include "proxy/base/child.h"
+#include "proxy/base/log.h"
+#include "proxy/configuration.h"
+#include "proxy/server.h"
+#include "proxy/supervisor.h"
+
+#define DEFAULT_PATH "/etc/gatepost/gatepost.ini"
+
+enum option_key { OPTION_WORKER = 0x100 };
+
+struct options {
+    const char *path;
+    const char *explain; /* NULL: not asked */
+    bool check, worker, want_explain;
+};
+
+const char *argp_program_version = "gatepost " GATEPOST_VERSION;
+
+static error_t parse_option(int key, char *argument, struct argp_state *state)
+{
+    struct options *options = state->input;
+
+    switch (key) {
+    case 'c':
+        options->path = argument;
+        return 0;
+    case 't':
+        options->check = true;
+        return 0;
+    case OPTION_WORKER:
+        options->worker = true;
+        return 0;
+    case ARGP_KEY_ARG:
+        if (state->arg_num == 0 && strcmp(argument, "explain") == 0)
+            options->want_explain = true;
+        else if (state->arg_num == 1 && options->want_explain)
+            options->explain = argument;
+        else
+            argp_error(state, "unknown argument: %s", argument);
+        return 0;
+    case ARGP_KEY_END:
+        if (options->want_explain && !options->explain)
+            argp_error(state, "explain what? gatepost explain KEY");
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp_option option_table[] = {
+    { "config", 'c', "FILE", 0, "Read settings from FILE (default " DEFAULT_PATH ")", 0 },
+    { "test", 't', NULL, 0, "Check the settings, certificates and users, tell all faults, and exit",
+      0 },
+    { "worker", OPTION_WORKER, NULL, OPTION_HIDDEN, NULL, 0 },
+    { NULL, 0, NULL, 0, NULL, 0 },
+};
+
+static const struct argp argp = {
+    .options = option_table,
+    .parser = parse_option,
+    .args_doc = "\nexplain KEY",
+    .doc = "Stands in front of mail servers and owns the six ports that mail programs try."
+           "\vgatepost explain KEY tells what a setting means: section, type, default, range. "
+           "TERM lets running sessions end first; a second TERM ends at once.",
+};
+
+/* A descriptor below 3 that is closed would be taken by the first socket that is opened. */
+static void hold_standard_descriptors(void)
+{
+    int fd;
+
+    do
+        fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
+}
+
+static int run_worker(void)
+{
+    static char name[32] = "worker";
+    struct child child;
+
+    if (child_start(name, &child) < 0)
+        return EX_SOFTWARE;
+    snprintf(name, sizeof(name), "worker %u", child.hello.index);
+    return server_run(&child);
+}
+
+static int check(const char *path)
+{
+    struct diagnostics diagnostics;
+    struct configuration configuration;
+    int r;
+
+    diagnostics_init(&diagnostics);
+    r = configuration_load(path, &diagnostics, &configuration);
+    diagnostics_print(&diagnostics, stderr);
+    if (r == 0) {
+        listener_set_tell_closed(configuration.settings);
+        printf("%s: good", path);
+        if (diagnostics.warnings > 0)
+            printf(" (%zu warning%s)", diagnostics.warnings, diagnostics.warnings == 1 ? "" : "s");
+        printf("\n");
+        configuration_deinit(&configuration);
+    }
+    diagnostics_deinit(&diagnostics);
+    return r == 0 ? EX_OK : EX_CONFIG;
+}
+
+static int run_supervisor(const char *path)
+{
+    struct diagnostics diagnostics;
+    struct configuration configuration;
+    int r;
+
+    diagnostics_init(&diagnostics);
+    r = configuration_load(path, &diagnostics, &configuration);
+    diagnostics_print(&diagnostics, stderr);
+    diagnostics_deinit(&diagnostics);
+    if (r < 0)
+        return EX_CONFIG;
+    r = supervisor_run(&configuration);
+    configuration_deinit(&configuration);
+    return r;
+}
+
+int main(int argc, char **argv)
+{
+    struct options options = { .path = DEFAULT_PATH };
+
+    hold_standard_descriptors();
+    argp_parse(&argp, argc, argv, 0, NULL, &options);
+    if (options.worker)
+        return run_worker();
+    if (options.explain)
+        return settings_explain(options.explain, stdout) == 0 ? EX_OK : EX_USAGE;
+    if (options.check)
+        return check(options.path);
+    umask(0077); /* modes of folders and sockets are set on purpose */
+    signal(SIGPIPE, SIG_IGN);
+    return run_supervisor(options.path);
+}
