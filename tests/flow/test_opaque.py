@@ -14,7 +14,8 @@ EVERYTHING = bytes(range(256)) * 400
 
 def opaque_before(path):
     """The INI of a gate whose port 109 has the server at `path` behind it."""
-    return {"listen remote": {"protocol": "opaque", "backend": "behind"}, "backend behind": {"address": f"unix:{path}"}}
+    listen = {"protocol": "opaque", "backend": "behind", "detect_wait": "300ms"}
+    return {"listen remote": listen, "backend behind": {"address": f"unix:{path}"}}
 
 
 def connect(gate, tls):
