@@ -133,6 +133,6 @@ void chunk_queue_consume(struct chunk_queue *queue, struct chunk_pool *pool, siz
 void chunk_queue_clear(struct chunk_queue *queue, struct chunk_pool *pool, bool secret)
 {
     for (struct chunk *chunk = queue->first; secret && chunk; chunk = chunk->next)
-        explicit_bzero(chunk->data + chunk->start, chunk->end - chunk->start);
+        explicit_bzero(chunk->data, chunk->end); /* what was consumed lies there still */
     chunk_queue_consume(queue, pool, queue->size);
 }

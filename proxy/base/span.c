@@ -56,7 +56,7 @@ struct span span_take_word(struct span *rest)
     end = start;
     while (end < rest->size && !is_blank(rest->data[end]))
         end++;
-    word = span_of(rest->data + start, end - start);
+    word = span_skip(span_first(*rest, end), start);
     while (end < rest->size && is_blank(rest->data[end]))
         end++;
     *rest = span_skip(*rest, end);

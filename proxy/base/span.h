@@ -33,6 +33,8 @@ static inline struct span span_skip(struct span span, size_t count)
 {
     if (count > span.size)
         count = span.size;
+    if (count == 0)
+        return span; /* its data may be NULL */
     return (struct span){ span.data + count, span.size - count };
 }
 
