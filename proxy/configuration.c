@@ -150,8 +150,7 @@ static void check_ports(const struct settings *settings, struct diagnostics *dia
         open += settings_listen_open(settings, &settings->listens[i]);
     if (open == 0)
         diagnostics_add(diagnostics, DIAGNOSTIC_ERROR, NULL,
-                        "no port would be opened: write an address into [backend smtp] or "
-                        "[backend pop3] (embedded, or unix:/path of your server's socket)");
+                        "nothing to serve: at least one [backend] needs an address");
 }
 
 int configuration_load(const char *path, struct diagnostics *diagnostics,

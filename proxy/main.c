@@ -107,11 +107,14 @@ static int run_worker(void)
 {
     static char name[32] = "worker";
     struct child child;
+    int code;
 
     if (child_start(name, &child) < 0)
         return EX_SOFTWARE;
     snprintf(name, sizeof(name), "worker %u", child.hello.index);
-    return server_run(&child);
+    code = server_run(&child);
+    free(child.listeners);
+    return code;
 }
 
 static int check(const char *path)
