@@ -121,9 +121,10 @@ static bool has_name(const struct certificate *certificate, struct span name)
 /* RFC 6125 section 6.4.3: "*" stands for the whole first label. */
 static bool has_wildcard(const struct certificate *certificate, struct span name)
 {
-    struct span parent = span_skip(name, span_find(name, '.'));
+    size_t label = span_find(name, '.');
+    struct span parent = span_skip(name, label);
 
-    for (size_t i = 0; i < certificate->name_count && parent.size > 0; i++) {
+    for (size_t i = 0; i < certificate->name_count && label > 0 && parent.size > 0; i++) {
         struct span pattern = span_of_text(certificate->names[i]);
 
         if (pattern.size > 1 && pattern.data[0] == '*' &&
@@ -252,8 +253,9 @@ static int seal_ticket(struct tls_context *context, unsigned char *name, unsigne
     return 1;
 }
 
-/* 0: a full handshake, 1: good, 2: good, and give a new ticket. */
-static int open_ticket(struct tls_context *context, const unsigned char *name,
+/* Answers with 0: a full handshake, 1: good, 2: good, and give a new ticket. TLS 1.3 clients use a
+ * ticket once (RFC 8446 appendix C.4), so they always get the next one. */
+static int open_ticket(struct tls_context *context, const SSL *ssl, const unsigned char *name,
                        const unsigned char *iv, EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac)
 {
     for (size_t i = 0; i < 3; i++) {
@@ -264,7 +266,7 @@ static int open_ticket(struct tls_context *context, const unsigned char *name,
         if (!EVP_DecryptInit_ex2(cipher, context->ticket_cipher, ticket->cipher_key, iv, NULL) ||
             !start_mac(mac, ticket))
             return -1;
-        return i == 0 ? 2 : 1;
+        return i == 0 || SSL_version(ssl) == TLS1_3_VERSION ? 2 : 1;
     }
     return 0;
 }
@@ -276,8 +278,9 @@ static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHE
 
     if (follow_keys(context) < 0)
         return seal ? -1 : 0;
-    return seal ? seal_ticket(context, name, iv, cipher, mac)
-                : open_ticket(context, name, iv, cipher, mac);
+    if (seal)
+        return seal_ticket(context, name, iv, cipher, mac);
+    return open_ticket(context, ssl, name, iv, cipher, mac);
 }
 
 /* --- PEM --- */
