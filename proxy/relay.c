@@ -1,0 +1,359 @@
+/* RELAY: octets of both sides through the inspector, or, on an opaque port, as they are.
+ *
+ * Happy path: a read of one side is handed to the inspector, whose pieces go to the other side
+ * without a copy; where octets wait for a slow reader, the other side is not read. What may not go
+ * on yet (behind a synchronisation point) is held, at most one read. Ends: the client's (RFC words:
+ * between commands, or vanished), the backend's, a violation, a timer. */
+#include "proxy/session.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "proxy/base/log.h"
+#include "proxy/server.h"
+
+static const struct settings_limits *limits(const struct session *session)
+{
+    return &session->snapshot->settings->limits;
+}
+
+static bool opaque(const struct session *session)
+{
+    return session->rule->protocol == PROTOCOL_OPAQUE;
+}
+
+/* How long what is awaited now may take. */
+static uint64_t patience(const struct session *session)
+{
+    bool pop3 = session->rule->protocol == PROTOCOL_POP3;
+
+    if (opaque(session))
+        return limits(session)->opaque_idle_timeout_ms;
+    if (stream_waiting(&session->client) > 0 || stream_waiting(&session->backend) > 0)
+        return limits(session)->write_timeout_ms;
+    if (pop3)
+        return limits(session)->pop3_idle_timeout_ms;
+    switch (inspector_phase(&session->inspector)) {
+    case INSPECT_PHASE_REPLY:
+    case INSPECT_PHASE_FINAL:
+        return limits(session)->smtp_reply_timeout_ms;
+    case INSPECT_PHASE_COMMAND:
+    case INSPECT_PHASE_MESSAGE:
+        break;
+    }
+    return limits(session)->smtp_command_timeout_ms;
+}
+
+static void note_secret(struct session *session)
+{
+    bool secret = inspector_secret(&session->inspector);
+
+    session->client.secret = session->backend.secret = secret;
+}
+
+static const char *why(const struct session *session)
+{
+    const char *violation = inspector_facts(&session->inspector)->violation;
+
+    return violation                                    ? violation
+           : inspector_facts(&session->inspector)->quit ? NULL
+                                                        : "bad commands";
+}
+
+static void count_errors(struct session *session)
+{
+    session->negotiate.errors = inspector_facts(&session->inspector)->errors;
+}
+
+static void to_backend(struct session *session, struct span piece)
+{
+    if (stream_write(&session->backend, piece) < 0)
+        session->verdict = "the server is gone"; /* its end event follows and says the rest */
+}
+
+/* One verdict about client octets. False: stop looking at them. */
+static bool act_on_client(struct session *session, int verdict, struct span piece, struct span *in)
+{
+    switch (verdict) {
+    case INSPECT_MORE:
+        return in->size > 0;
+    case INSPECT_FORWARD:
+        to_backend(session, piece);
+        return true;
+    case INSPECT_ANSWER:
+        return session_reply(session, piece);
+    case INSPECT_WAIT:
+        session_hold(session, *in);
+        return false;
+    case INSPECT_TLS:
+        count_errors(session);
+        front_start_tls(session, piece, *in);
+        *in = span_of(NULL, 0);
+        return false;
+    case INSPECT_CLOSE:
+        if (session_reply(session, piece))
+            session_finish(session, why(session));
+        return false;
+    case INSPECT_CUT:
+        session_abort(session, true, why(session));
+        return false;
+    default:
+        session_abort(session, true, "no memory");
+        return false;
+    }
+}
+
+static void from_client(struct session *session, struct span in)
+{
+    struct span piece;
+    bool go_on = true;
+
+    if (opaque(session)) {
+        to_backend(session, in);
+        session_deadline(session, patience(session));
+        return;
+    }
+    while (go_on && session->state == ST_RELAY && in.size > 0) {
+        int verdict = inspector_client(&session->inspector, &in, &piece);
+
+        note_secret(session);
+        go_on = act_on_client(session, verdict, piece, &in);
+    }
+    if (session->state == ST_RELAY)
+        session_deadline(session, patience(session));
+}
+
+void relay_client_data(struct session *session)
+{
+    from_client(session, session->octets);
+}
+
+/* Takes up held octets again, piece by piece, where that is possible now. */
+void relay_resume(struct session *session)
+{
+    struct chunk_pool *pool = &session->server->loop.chunks;
+    struct chunk_queue queue = session->held;
+
+    session->held = (struct chunk_queue){ 0 };
+    while (queue.size > 0 && session->held.size == 0) {
+        struct span front = chunk_queue_front(&queue);
+
+        if (session->state == ST_NEGOTIATE) {
+            session->octets = front;
+            front_data(session);
+        } else if (session->state == ST_RELAY) {
+            from_client(session, front);
+        } else {
+            break;
+        }
+        chunk_queue_consume(&queue, pool, front.size);
+    }
+    /* What was held anew comes before what was not looked at yet. */
+    while (queue.size > 0 && session->state != ST_CLOSED && session->state != ST_DRAIN) {
+        struct span front = chunk_queue_front(&queue);
+
+        if (!session_hold(session, front))
+            break;
+        chunk_queue_consume(&queue, pool, front.size);
+    }
+    chunk_queue_clear(&queue, pool, true);
+}
+
+/* The client has said its last, and what it was owed may have come. */
+static void maybe_end(struct session *session)
+{
+    if (session->state != ST_RELAY || opaque(session))
+        return;
+    if (session->client_ended && session->held.size == 0 && inspector_quiet(&session->inspector)) {
+        session_finish(session, NULL);
+        return;
+    }
+    if (session->shutting_down && session->held.size == 0 && inspector_quiet(&session->inspector))
+        relay_shutdown(session);
+}
+
+static bool act_on_server(struct session *session, int verdict, struct span piece)
+{
+    switch (verdict) {
+    case INSPECT_MORE:
+        return true;
+    case INSPECT_FORWARD:
+        return session_reply(session, piece);
+    case INSPECT_CLOSE:
+        if (session_reply(session, piece))
+            session_finish(session, why(session));
+        return false;
+    default:
+        session_abort(session, true, verdict == INSPECT_CUT ? why(session) : "no memory");
+        return false;
+    }
+}
+
+void relay_backend_data(struct session *session)
+{
+    struct span in = session->octets, piece;
+    bool go_on = true;
+
+    if (opaque(session)) {
+        session_reply(session, in);
+        if (session->state == ST_RELAY)
+            session_deadline(session, patience(session));
+        return;
+    }
+    while (go_on && session->state == ST_RELAY && in.size > 0)
+        go_on = act_on_server(session, inspector_server(&session->inspector, &in, &piece), piece);
+    if (session->state != ST_RELAY)
+        return;
+    note_secret(session);
+    if (session->held.size > 0)
+        relay_resume(session);
+    if (session->state == ST_RELAY)
+        session_deadline(session, patience(session));
+    maybe_end(session);
+}
+
+void relay_start(struct session *session)
+{
+    struct inspect_start start = {
+        .rule = session->rule,
+        .tls = session->client.tls != NULL,
+        .errors = session->negotiate.errors,
+        .said_hello = session->negotiate.hello_size > 0,
+    };
+    const struct capabilities *list = session->greet.list ? session->greet.list : session->offered;
+    unsigned char *pending = session->pending;
+    size_t size = session->pending_size;
+
+    session_move(session, ST_RELAY);
+    session_deadline(session, patience(session));
+    if (opaque(session)) {
+        if (stream_read(&session->backend, 0) < 0) {
+            session_abort(session, true, "the server cannot be read from");
+            return;
+        }
+        if (session->held.size > 0)
+            relay_resume(session);
+        return;
+    }
+    start.pipelining = list && capabilities_find(list, SPAN_LIT("PIPELINING"));
+    start.chunking = list && capabilities_find(list, SPAN_LIT("CHUNKING"));
+    if (session->rule->protocol == PROTOCOL_POP3 && session->negotiate.hello_size > 5)
+        start.user = span_trim(
+            span_skip(span_of(session->negotiate.hello, session->negotiate.hello_size), 5));
+    if (inspector_init(&session->inspector, &start) < 0) {
+        session_abort(session, true, "no memory");
+        return;
+    }
+    greet_deinit(&session->greet);
+    session->pending = NULL;
+    from_client(session, span_of(pending, size));
+    explicit_bzero(pending, size);
+    free(pending);
+    if (session->state == ST_RELAY && session->held.size > 0 &&
+        inspector_phase(&session->inspector) == INSPECT_PHASE_COMMAND)
+        relay_resume(session);
+}
+
+/* FIN in plain, or close_notify: an end in order. */
+void relay_client_end(struct session *session)
+{
+    if (opaque(session)) {
+        session->client_ended = true;
+        if (session->backend_ended) {
+            session_finish(session, NULL);
+            return;
+        }
+        if (stream_shutdown(&session->backend) < 0)
+            session_finish(session, "the server is gone");
+        return;
+    }
+    if (session->held.size > 0) { /* whole commands that wait for their turn are still answered */
+        session->client_ended = true;
+        return;
+    }
+    switch (inspector_client_end(&session->inspector)) {
+    case INSPECT_END_IDLE:
+        session_finish(session, NULL);
+        return;
+    case INSPECT_END_ANSWER:
+    case INSPECT_END_FLUSH:
+        session->client_ended = true;
+        return;
+    case INSPECT_END_VANISHED:
+        session_abort(session, false, "the client vanished inside a message, a login or a line");
+        return;
+    }
+}
+
+/* Truncated, reset, TLS error: vanished. Only a message that was received whole is still handed
+ * over. */
+void relay_client_gone(struct session *session)
+{
+    session->verdict = session->how == STREAM_END_TRUNCATED
+                           ? "the client closed without close_notify"
+                       : session->how == STREAM_END_TLS_ERROR ? "TLS error"
+                                                              : "the client reset the connection";
+    if (!opaque(session) && session->held.size == 0 &&
+        inspector_client_end(&session->inspector) == INSPECT_END_FLUSH) {
+        session->client_ended = true;
+        return;
+    }
+    session_abort(session, false, NULL);
+}
+
+void relay_backend_end(struct session *session)
+{
+    bool owes;
+
+    if (opaque(session)) {
+        session->backend_ended = true;
+        if (session->client_ended || session->how != STREAM_END_CLEAN) {
+            session_finish(session, NULL);
+            return;
+        }
+        if (stream_shutdown(&session->client) < 0)
+            session_finish(session, NULL);
+        return;
+    }
+    owes = inspector_phase(&session->inspector) != INSPECT_PHASE_COMMAND;
+    if (!owes) {
+        session_finish(session, inspector_facts(&session->inspector)->quit
+                                    ? NULL
+                                    : "the server closed the connection");
+        return;
+    }
+    if (inspector_in_reply(
+            &session->inspector)) { /* nothing can be said in the middle of a reply */
+        session_abort(session, true, "the server closed the connection in the middle of a reply");
+        return;
+    }
+    if (session_reply_event(session, NEGOTIATE_BACKEND_GARBAGE))
+        session_finish(session, "the server closed the connection while it owed a reply");
+}
+
+void relay_timeout(struct session *session)
+{
+    bool quiet = !opaque(session) && inspector_quiet(&session->inspector);
+
+    if (stream_waiting(&session->client) > 0) {
+        session_abort(session, true, "the client does not read");
+        return;
+    }
+    if (quiet && !session_reply_event(session, NEGOTIATE_TIMEOUT))
+        return;
+    if (quiet) {
+        session_finish(session, "no command in time");
+        return;
+    }
+    session_abort(session, false,
+                  opaque(session) ? "silence on both sides" : "nothing came in time");
+}
+
+void relay_shutdown(struct session *session)
+{
+    session->shutting_down = true;
+    if (opaque(session) || session->held.size > 0 || !inspector_quiet(&session->inspector))
+        return;
+    if (session_reply_event(session, NEGOTIATE_SHUTDOWN))
+        session_finish(session, "shutting down");
+}

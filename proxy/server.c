@@ -1,0 +1,356 @@
+/* The life of a proxy worker: built from the bundle, serves until it is told to drain, ends when no
+ * session is left.
+ *
+ * Happy path: snapshot, listeners, READY, loop; DRAIN (or the end of the control channel) closes
+ * the listeners and asks every session to end between commands; the last one out says DRAINED.
+ * Fails only at start: exit code 1, and the supervisor tries again. */
+#include "proxy/server.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "proxy/base/err.h"
+#include "proxy/base/log.h"
+#include "proxy/session.h"
+
+#define DESCRIPTORS_SPARE                                                                          \
+    64 /* log, control, epoll, learning dialogues, listeners above the first few */
+#define BACKLOG 4096
+
+/* Layout of the shared memory: counters of each worker, the secret of the hints, the hints. */
+struct shared {
+    struct stats stats[STATS_WORKERS_MAX];
+    unsigned char hint_secret[HINTS_SECRET];
+    hints_entry hints[HINTS_ENTRIES];
+};
+
+size_t server_shared_bytes(void)
+{
+    return sizeof(struct shared);
+}
+
+static int map_shared(struct server *server)
+{
+    struct shared *shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED,
+                                 server->child->shared_fd, 0);
+
+    if (shared == MAP_FAILED)
+        return -errno;
+    server->stats = &shared->stats[server->child->hello.index % STATS_WORKERS_MAX];
+    server->hints = shared->hints;
+    server->hint_secret = shared->hint_secret;
+    return 0;
+}
+
+static void stop_if_done(struct server *server)
+{
+    if (!server->draining || server->session_count > 0 || server->stopped)
+        return;
+    server->stopped = true;
+    child_send(server->child, CHILD_DRAINED);
+    uv_stop(server->uv);
+}
+
+void server_drop(struct server *server, uv_stream_t *listening)
+{
+    uv_tcp_t *handle = malloc(sizeof(*handle));
+
+    if (!handle)
+        return;
+    uv_tcp_init(server->uv, handle);
+    uv_accept(listening, (uv_stream_t *)handle);
+    uv_close((uv_handle_t *)handle, (uv_close_cb)free);
+}
+
+static void accept_next(struct listener *listener)
+{
+    struct server *server = listener->server;
+
+    if (server->session_count >= server->session_limit) {
+        /* libuv stops polling the listener until uv_accept() is called: others may take the next
+         * ones. */
+        listener->paused = true;
+        stats_count(&server->stats->accept_waits);
+        return;
+    }
+    listener->paused = false;
+    stats_count(&server->stats->sessions);
+    session_accept(server, listener, (uv_stream_t *)&listener->handle);
+}
+
+void server_session_gone(struct server *server)
+{
+    server->session_count--;
+    for (size_t i = 0; i < server->listener_count && !server->draining; i++)
+        if (server->listeners[i].open && server->listeners[i].paused &&
+            server->session_count < server->session_limit)
+            accept_next(&server->listeners[i]);
+    stop_if_done(server);
+}
+
+static void on_connection(uv_stream_t *handle, int status)
+{
+    struct listener *listener = handle->data;
+
+    if (status < 0)
+        log_line(LOG_LEVEL_WARNING, "listener %s: %s", listener->listen->name, err_text(status));
+    else
+        accept_next(listener);
+}
+
+/* Accepted sockets inherit these from the listening one: no call for each connection. */
+static void set_socket_options(int fd)
+{
+    static const struct {
+        int level, name, value;
+    } options[] = {
+        { IPPROTO_TCP, TCP_NODELAY, 1 },   { SOL_SOCKET, SO_KEEPALIVE, 1 },
+        { IPPROTO_TCP, TCP_KEEPIDLE, 60 }, { IPPROTO_TCP, TCP_KEEPINTVL, 15 },
+        { IPPROTO_TCP, TCP_KEEPCNT, 3 },
+    };
+
+    for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
+        if (setsockopt(fd, options[i].level, options[i].name, &options[i].value, sizeof(int)) < 0)
+            log_line(LOG_LEVEL_WARNING, "setsockopt: %s", err_text(errno));
+}
+
+static struct backend *use_backend(struct server *server, const struct settings_listen *listen)
+{
+    const struct settings *settings = server->snapshot->settings;
+    const struct settings_backend *wanted = settings_backend(settings, listen->backend);
+    size_t index = (size_t)(wanted - settings->backends);
+    struct backend *backend = &server->backends[index];
+
+    if (!backend->loop &&
+        backend_init(backend, &server->loop, settings, wanted, listen->protocol) < 0)
+        return NULL;
+    if (listen->protocol != PROTOCOL_OPAQUE)
+        backend->protocol = listen->protocol;
+    return backend;
+}
+
+static int find_listen(const struct snapshot *snapshot, struct span name, size_t *ret_index)
+{
+    for (size_t i = 0; i < snapshot->settings->listen_count; i++) {
+        if (span_equal(name, span_of_text(snapshot->settings->listens[i].name))) {
+            *ret_index = i;
+            return 0;
+        }
+    }
+    return -ENOENT;
+}
+
+static int open_listener(struct server *server, const struct bundle *bundle, size_t number)
+{
+    struct listener *listener = &server->listeners[number];
+    struct span entry, name;
+    size_t index;
+    int r;
+
+    if (!bundle_find(bundle, "listener", number, &entry))
+        return -EPROTO;
+    name = span_take_word(&entry);
+    r = find_listen(server->snapshot, name, &index);
+    if (r < 0)
+        return r;
+    listener->server = server;
+    listener->index = (uint32_t)index;
+    listener->listen = &server->snapshot->settings->listens[index];
+    listener->rule = &server->snapshot->rules[index];
+    listener->backend = use_backend(server, listener->listen);
+    if (!listener->backend)
+        return -ENAMETOOLONG;
+    set_socket_options(server->child->listeners[number]);
+    uv_tcp_init(server->uv, &listener->handle);
+    listener->handle.data = listener;
+    r = uv_tcp_open(&listener->handle, server->child->listeners[number]);
+    if (r == 0)
+        r = uv_listen((uv_stream_t *)&listener->handle, BACKLOG, on_connection);
+    listener->open = r == 0;
+    return r;
+}
+
+static int open_listeners(struct server *server, const struct bundle *bundle)
+{
+    server->listener_count = server->child->hello.listener_count;
+    server->listeners = calloc(server->listener_count + 1, sizeof(*server->listeners));
+    server->backend_count = server->snapshot->settings->backend_count;
+    server->backends = calloc(server->backend_count + 1, sizeof(*server->backends));
+    if (!server->listeners || !server->backends)
+        return -ENOMEM;
+    for (size_t i = 0; i < server->listener_count; i++) {
+        int r = open_listener(server, bundle, i);
+
+        if (r < 0) {
+            log_line(LOG_LEVEL_ERROR, "listener %zu cannot be opened: %s", i, err_text(r));
+            return r;
+        }
+    }
+    return 0;
+}
+
+/* What backends can do is asked before the first client needs it. */
+static void learn_all(struct server *server)
+{
+    for (size_t i = 0; i < server->backend_count; i++) {
+        struct backend *backend = &server->backends[i];
+
+        if (!backend->loop || backend->protocol == PROTOCOL_OPAQUE)
+            continue;
+        backend_learn(backend, false, NULL);
+        backend_learn(backend, true, NULL);
+    }
+}
+
+static void set_session_limit(struct server *server)
+{
+    struct rlimit limit;
+    size_t wanted = server->snapshot->settings->limits.max_sessions;
+    size_t spare = DESCRIPTORS_SPARE + server->listener_count;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        limit.rlim_cur = 1024;
+    server->session_limit = limit.rlim_cur > 2 * spare ? (limit.rlim_cur - spare) / 2 : 8;
+    if (wanted > 0 && wanted < server->session_limit)
+        server->session_limit = wanted;
+}
+
+static void close_listener(struct listener *listener)
+{
+    if (listener->open)
+        uv_close((uv_handle_t *)&listener->handle, NULL);
+    listener->open = false;
+}
+
+static void end_sessions(uv_timer_t *timer)
+{
+    struct server *server = timer->data;
+    struct session *next;
+
+    for (struct session *session = server->sessions; session; session = next) {
+        next = session->next;
+        session_abort(session, false, "drain_timeout has passed");
+    }
+}
+
+static void drain(struct server *server)
+{
+    struct session *next;
+
+    if (server->draining)
+        return;
+    server->draining = true;
+    for (size_t i = 0; i < server->listener_count; i++)
+        close_listener(&server->listeners[i]);
+    for (struct session *session = server->sessions; session; session = next) {
+        next = session->next;
+        session_event(session, EV_SHUTDOWN);
+    }
+    uv_timer_start(&server->drain_timer, end_sessions, server->child->hello.drain_ms, 0);
+    stop_if_done(server);
+}
+
+static void on_control(uv_poll_t *handle, int status, int events)
+{
+    struct server *server = handle->data;
+    unsigned char message[CHILD_MESSAGE_MAX];
+    uint32_t type;
+    long size;
+
+    (void)status;
+    (void)events;
+    size = child_receive(server->child, message);
+    if (size == -EAGAIN)
+        return;
+    if (size < 4) { /* the supervisor is gone */
+        uv_poll_stop(handle);
+        drain(server);
+        return;
+    }
+    memcpy(&type, message, sizeof(type));
+    if (type == CHILD_KEYS && (size_t)size >= sizeof(type) + sizeof(server->keys))
+        memcpy(&server->keys, message + size - sizeof(server->keys), sizeof(server->keys));
+    else if (type == CHILD_DRAIN)
+        drain(server);
+    explicit_bzero(message, sizeof(message));
+}
+
+static int start(struct server *server)
+{
+    struct bundle bundle;
+    int r = bundle_read(server->child->bundle_fd, &bundle);
+
+    if (r < 0)
+        return r;
+    r = snapshot_new(&bundle, &server->keys, &server->snapshot);
+    if (r < 0)
+        goto free_bundle;
+    log_set_level((enum log_level)server->snapshot->settings->gatepost.log_level);
+    limits_init(&server->tls_rate, server->snapshot->settings->limits.tls_rate, 0);
+    r = map_shared(server);
+    if (r == 0)
+        r = stream_loop_init(&server->loop, server->uv,
+                             server->snapshot->settings->limits.read_size_bytes);
+    if (r == 0)
+        r = open_listeners(server, &bundle);
+free_bundle:
+    bundle_free(&bundle);
+    return r;
+}
+
+static void close_any(uv_handle_t *handle, void *unused)
+{
+    (void)unused;
+    if (!uv_is_closing(handle))
+        uv_close(handle, NULL);
+}
+
+/* Frees all, so that a leak checker sees what a session left behind. */
+static void stop(struct server *server)
+{
+    for (size_t i = 0; i < server->backend_count; i++)
+        if (server->backends[i].loop)
+            backend_deinit(&server->backends[i]);
+    uv_run(server->uv, UV_RUN_NOWAIT);
+    uv_run(server->uv, UV_RUN_NOWAIT);
+    stream_loop_deinit(&server->loop);
+    uv_walk(server->uv, close_any, NULL);
+    uv_run(server->uv, UV_RUN_NOWAIT);
+    snapshot_unref(server->snapshot);
+    free(server->listeners);
+    free(server->backends);
+    uv_loop_close(server->uv);
+}
+
+int server_run(const struct child *child)
+{
+    static struct server server; /* 20 KiB of reply room: not for the stack */
+    int r;
+
+    server.child = child;
+    server.uv = uv_default_loop();
+    server.started_s = time(NULL);
+    r = start(&server);
+    if (r < 0) {
+        log_line(LOG_LEVEL_ERROR, "worker %u cannot start: %s", child->hello.index, err_text(r));
+        return 1;
+    }
+    set_session_limit(&server);
+    uv_timer_init(server.uv, &server.drain_timer);
+    server.drain_timer.data = server.control.data = &server;
+    uv_poll_init(server.uv, &server.control, child->control_fd);
+    uv_poll_start(&server.control, UV_READABLE, on_control);
+    learn_all(&server);
+    log_line(LOG_LEVEL_INFO, "worker %u serves at most %zu sessions", child->hello.index,
+             server.session_limit);
+    child_send(child, CHILD_READY);
+    uv_run(server.uv, UV_RUN_DEFAULT);
+    stop(&server);
+    return 0;
+}

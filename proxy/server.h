@@ -1,0 +1,63 @@
+/* A proxy worker: one loop, the listeners that it shares with the other workers, its sessions, and
+ * the channel to the supervisor. */
+#ifndef GATEPOST_PROXY_SERVER_H
+#define GATEPOST_PROXY_SERVER_H
+
+#include "proxy/backend.h"
+#include "proxy/base/child.h"
+#include "proxy/hints.h"
+#include "proxy/limits.h"
+#include "proxy/snapshot.h"
+#include "proxy/stats.h"
+
+struct session;
+
+/* One listening descriptor. */
+struct listener {
+    struct server *server;
+    uv_tcp_t handle;
+    uint32_t index; /* of the settings' listener: the same in every worker */
+    const struct settings_listen *listen;
+    const struct dialogue_rule *rule;
+    struct backend *backend;
+    bool paused; /* a connection waits in libuv: no session was free */
+    bool open;
+};
+
+struct server {
+    const struct child *child;
+    uv_loop_t *uv;
+    struct stream_loop loop;
+    struct ticket_keys keys;
+    struct snapshot *snapshot;
+    struct listener *listeners;
+    size_t listener_count;
+    struct backend *backends; /* one for each of the settings' backends; unused ones have no loop */
+    size_t backend_count;
+    struct session *sessions;
+    size_t session_count, session_limit;
+    uint32_t session_number;
+    int64_t started_s;
+    struct limits tls_rate;
+    hints_entry *hints;               /* shared by all workers; NULL: none */
+    const unsigned char *hint_secret; /* HINTS_SECRET octets in the shared memory */
+    struct stats *stats;              /* this worker's block */
+    uv_poll_t control;
+    uv_timer_t drain_timer;
+    bool draining, stopped;
+    char reply_room[DIALOGUE_REPLY_MAX];
+};
+
+/* The whole life of a worker process behind child_start(): returns its exit code. */
+int server_run(const struct child *child);
+
+/* Size of the memory that all workers share: counters, the secret of the hints, the hints. */
+size_t server_shared_bytes(void);
+
+/* For sessions: one has ended; a connection that waits may be accepted now. */
+void server_session_gone(struct server *server);
+
+/* Accepts a waiting connection only to close it. */
+void server_drop(struct server *server, uv_stream_t *listening);
+
+#endif

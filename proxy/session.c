@@ -1,0 +1,330 @@
+/* The life of a session: accepted, moved by the events of its streams and its timer, ended with one
+ * line in the log.
+ *
+ * Happy path: DETECT, NEGOTIATE, (HANDSHAKE, NEGOTIATE,) CONNECT, RELAY, DRAIN, CLOSED. Every
+ * failure ends in session_finish(), which still says its last words, or in session_abort(), which
+ * does not. */
+#include "proxy/session.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "proxy/base/err.h"
+#include "proxy/base/log.h"
+#include "proxy/base/proxy_v2.h"
+#include "proxy/server.h"
+#include "proxy/tls.h"
+
+static void client_data(struct stream *stream, struct span octets)
+{
+    struct session *session = stream->owner;
+
+    session->octets = octets;
+    session_event(session, EV_CLIENT_DATA);
+}
+
+static void client_end(struct stream *stream, enum stream_end how, int error)
+{
+    struct session *session = stream->owner;
+
+    session->how = how;
+    session->status = error;
+    session_event(session, how == STREAM_END_CLEAN ? EV_CLIENT_END : EV_CLIENT_GONE);
+}
+
+static void client_drained(struct stream *stream)
+{
+    session_event(stream->owner, EV_CLIENT_DRAINED);
+}
+
+static void client_tls(struct stream *stream, int status)
+{
+    struct session *session = stream->owner;
+
+    session->status = status;
+    session_event(session, status == 0 ? EV_TLS_READY : EV_TLS_FAILED);
+}
+
+static void backend_data(struct stream *stream, struct span octets)
+{
+    struct session *session = stream->owner;
+
+    session->octets = octets;
+    session_event(session, EV_BACKEND_DATA);
+}
+
+static void backend_end(struct stream *stream, enum stream_end how, int error)
+{
+    struct session *session = stream->owner;
+
+    session->how = how;
+    session->status = error;
+    session_event(session, EV_BACKEND_END);
+}
+
+static void backend_drained(struct stream *stream)
+{
+    session_event(stream->owner, EV_BACKEND_DRAINED);
+}
+
+static const struct stream_events client_events = { client_data, client_end, client_drained,
+                                                    client_tls };
+const struct stream_events session_backend_events = { backend_data, backend_end, backend_drained,
+                                                      NULL };
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct session *session = timer->data;
+    uint64_t now = uv_now(timer->loop);
+
+    if (session->deadline_ms > now)
+        uv_timer_start(timer, on_timer, session->deadline_ms - now, 0);
+    else
+        session_event(session, EV_TIMEOUT);
+}
+
+/* Most deadlines are replaced long before they pass: the timer is armed anew only when it would
+ * fire too late. */
+void session_deadline(struct session *session, uint64_t ms)
+{
+    uint64_t now = uv_now(session->server->uv);
+
+    session->deadline_ms = now + ms;
+    if (!uv_is_active((uv_handle_t *)&session->timer) || uv_timer_get_due_in(&session->timer) > ms)
+        uv_timer_start(&session->timer, on_timer, ms, 0);
+}
+
+void session_move(struct session *session, enum session_state state)
+{
+    session->state = (uint8_t)state;
+}
+
+static void log_end(const struct session *session)
+{
+    struct tls_facts tls = { .version = "", .cipher = "" };
+    char escaped[260], detail[1200];
+    struct text login = TEXT_OVER(escaped), more = TEXT_OVER(detail);
+    const char *how = "plain";
+
+    if (session->client.tls) {
+        tls_facts(&session->client, &tls);
+        how = session->tls_by_command
+                  ? (session->rule->protocol == PROTOCOL_POP3 ? "STLS" : "STARTTLS")
+                  : "TLS first";
+    }
+    text_put_escaped(&login, span_of_text(session->login), 63);
+    if (session->login[0])
+        text_printf(&more, " user=%s", text_str(&login));
+    if (session->target)
+        text_printf(&more, " backend=%s%s", session->target->settings->name,
+                    session->backend_open ? "" : " (not needed)");
+    log_line(LOG_LEVEL_INFO,
+             "session %s: client %s, port %s %u, %s%s%s%s%s,%s in=%" PRIu64 " out=%" PRIu64
+             " ms=%" PRIu64 ": %s",
+             session->id, session->peer, session->listen->name, session->rule->port, how,
+             tls.version[0] ? " " : "", tls.version, tls.version[0] ? " " : "", tls.cipher,
+             text_str(&more), session->client.octets_in, session->client.octets_out,
+             uv_now(session->server->uv) - session->started_ms,
+             session->verdict ? session->verdict : "ended");
+}
+
+static void free_session(struct session *session)
+{
+    struct server *server = session->server;
+
+    *session->link = session->next;
+    if (session->next)
+        session->next->link = session->link;
+    snapshot_unref(session->snapshot);
+    free(session);
+    server_session_gone(server);
+}
+
+static void handle_gone(struct session *session)
+{
+    if (--session->handles == 0)
+        free_session(session);
+}
+
+static void stream_gone(struct stream *stream)
+{
+    handle_gone(stream->owner);
+}
+
+static void timer_gone(uv_handle_t *timer)
+{
+    handle_gone(timer->data);
+}
+
+static void drop_pending(struct session *session)
+{
+    if (session->pending)
+        explicit_bzero(session->pending, session->pending_size);
+    free(session->pending);
+    session->pending = NULL;
+    session->pending_size = 0;
+}
+
+void session_close_stream(struct session *session)
+{
+    if (session->backend_open)
+        stream_close(&session->backend, false, stream_gone);
+    session->backend_open = false;
+    session->backend_greeted = false;
+}
+
+void session_close_backend(struct session *session)
+{
+    if (session->inspector.open)
+        snprintf(session->login, sizeof(session->login), "%s",
+                 inspector_facts(&session->inspector)->login);
+    inspector_deinit(&session->inspector);
+    greet_deinit(&session->greet);
+    drop_pending(session);
+    session_close_stream(session);
+}
+
+static void close_all(struct session *session, bool reset)
+{
+    bool had_backend = session->backend_open;
+
+    if (session->state == ST_CLOSED)
+        return;
+    session_move(session, ST_CLOSED);
+    backend_stop_waiting(&session->waiter);
+    session_close_backend(session);
+    session->backend_open = had_backend; /* for the log line only */
+    log_end(session);
+    session->backend_open = false;
+    chunk_queue_clear(&session->held, &session->server->loop.chunks, true);
+    line_reset(&session->line);
+    negotiate_deinit(&session->negotiate);
+    capabilities_unref(session->offered);
+    session->offered = NULL;
+    uv_close((uv_handle_t *)&session->timer, timer_gone);
+    stream_close(&session->client, reset, stream_gone);
+}
+
+void session_abort(struct session *session, bool reset, const char *verdict)
+{
+    if (!session->verdict)
+        session->verdict = verdict;
+    close_all(session, reset);
+}
+
+void session_finish(struct session *session, const char *verdict)
+{
+    if (session->state == ST_CLOSED || session->state == ST_DRAIN)
+        return;
+    if (!session->verdict)
+        session->verdict = verdict;
+    stream_pause(&session->client);
+    if (stream_shutdown(&session->client) < 0) {
+        close_all(session, false);
+        return;
+    }
+    if (stream_waiting(&session->client) == 0) {
+        close_all(session, false);
+        return;
+    }
+    session_close_backend(session);
+    session_move(session, ST_DRAIN);
+    session_deadline(session, session->snapshot->settings->limits.write_timeout_ms);
+}
+
+struct text session_text(struct session *session)
+{
+    return (struct text){ session->server->reply_room, 0, DIALOGUE_REPLY_MAX, false };
+}
+
+bool session_reply(struct session *session, struct span octets)
+{
+    if (octets.size == 0)
+        return true;
+    if (stream_write(&session->client, octets) > 0)
+        return true;
+    session_abort(session, false, "the client is gone");
+    return false;
+}
+
+bool session_reply_event(struct session *session, enum negotiate_event event)
+{
+    struct text reply = session_text(session);
+
+    negotiate_event(session->rule, event, &reply);
+    return session_reply(session, text_span(&reply));
+}
+
+bool session_hold(struct session *session, struct span octets)
+{
+    if (chunk_queue_append(&session->held, &session->server->loop.chunks, octets) == 0)
+        return true;
+    session_abort(session, true, "no memory");
+    return false;
+}
+
+static void learned(struct backend_waiter *waiter, int status)
+{
+    struct session *session = (struct session *)((char *)waiter - offsetof(struct session, waiter));
+
+    session->status = status;
+    session_event(session, EV_LEARNED);
+    stream_flush(&session->client);
+}
+
+static void name_session(struct session *session, struct listener *listener)
+{
+    struct server *server = session->server;
+    struct sockaddr_storage peer = { 0 };
+    int length = sizeof(peer);
+
+    snprintf(session->id, sizeof(session->id), "%x%02x%06x", (unsigned)server->started_s,
+             server->child->hello.index & 0xff, server->session_number++ & 0xffffff);
+    if (uv_tcp_getpeername(&session->client.uv.tcp, (struct sockaddr *)&peer, &length) < 0)
+        peer.ss_family = AF_UNSPEC;
+    proxy_v2_address_text(&peer, session->peer, sizeof(session->peer));
+    if (session->listen->hints && server->hints)
+        session->hint = hints_key(server->hint_secret, (struct sockaddr *)&peer, listener->index);
+}
+
+void session_accept(struct server *server, struct listener *listener, uv_stream_t *listening)
+{
+    struct session *session = calloc(1, sizeof(*session));
+    int r;
+
+    if (!session) {
+        server_drop(server, listening);
+        return;
+    }
+    session->server = server;
+    session->snapshot = snapshot_ref(server->snapshot);
+    session->listen = listener->listen;
+    session->rule = listener->rule;
+    session->target = listener->backend;
+    session->waiter.done = learned;
+    session->started_ms = uv_now(server->uv);
+    session->timer.data = session;
+    session->handles = 2;
+    session->next = server->sessions;
+    session->link = &server->sessions;
+    if (session->next)
+        session->next->link = &session->next;
+    server->sessions = session;
+    server->session_count++;
+    uv_timer_init(server->uv, &session->timer);
+    negotiate_init(&session->negotiate, session->rule, false);
+    line_init(&session->line, session->rule->protocol == PROTOCOL_POP3 ? LINE_LENIENT : LINE_STRICT,
+              negotiate_line_limit(&session->negotiate));
+    r = stream_init_tcp(&session->client, &server->loop, &client_events, session);
+    if (r == 0)
+        r = uv_accept(listening, &session->client.uv.stream);
+    if (r < 0) {
+        session_abort(session, false, err_text(r));
+        return;
+    }
+    name_session(session, listener);
+    front_start(session);
+    session_update(session);
+    stream_flush(&session->client);
+}

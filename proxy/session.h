@@ -1,0 +1,180 @@
+/* One client and, once it is needed, its connection to a backend: the one place that joins streams,
+ * dialogue, inspectors and backends.
+ *
+ *   session.c          life: accept, streams' events, timers, the end and its log line
+ *   session_table.c    [state][event] -> handler; every cell has an answer
+ *   session_front.c    DETECT, NEGOTIATE, LEARN, HANDSHAKE: until a backend is needed
+ *   session_connect.c  CONNECT: identity, banner, replay
+ *   relay.c            RELAY: both directions through the inspectors, or as they are
+ *
+ * Handlers may end the session; after session_finish() and session_abort() the caller only returns.
+ * The memory goes when all handles have closed. */
+#ifndef GATEPOST_PROXY_SESSION_H
+#define GATEPOST_PROXY_SESSION_H
+
+#include <sys/socket.h>
+
+#include "proxy/backend.h"
+#include "proxy/greet.h"
+#include "proxy/hints.h"
+#include "proxy/inspector.h"
+#include "proxy/negotiate.h"
+#include "proxy/snapshot.h"
+#include "proxy/stream.h"
+
+enum session_state {
+    ST_DETECT,    /* waits for a first octet, or for detect_wait to pass */
+    ST_NEGOTIATE, /* we answer the client by ourselves */
+    ST_LEARN,     /* the client's line waits until the server's capabilities are known */
+    ST_HANDSHAKE,
+    ST_CONNECT, /* the client's line waits until the backend has greeted us */
+    ST_RELAY,
+    ST_DRAIN,  /* the last words are on their way to the client */
+    ST_CLOSED, /* handles are closing */
+    ST_COUNT
+};
+
+enum session_event {
+    EV_CLIENT_DATA,
+    EV_CLIENT_END,  /* FIN in plain, close_notify under TLS */
+    EV_CLIENT_GONE, /* truncated, reset, TLS error */
+    EV_CLIENT_DRAINED,
+    EV_TLS_READY,
+    EV_TLS_FAILED,
+    EV_LEARNED,    /* s->status: 0 or -errno */
+    EV_BACKEND_UP, /* connected; s->status: 0 or -errno */
+    EV_BACKEND_DATA,
+    EV_BACKEND_END,
+    EV_BACKEND_DRAINED,
+    EV_TIMEOUT,
+    EV_SHUTDOWN,
+    EV_COUNT
+};
+
+struct server;
+struct listener;
+
+struct session {
+    struct server *server;
+    struct session *next, **link; /* the server's list */
+    struct snapshot *snapshot;
+    const struct dialogue_rule *rule;
+    const struct settings_listen *listen;
+    struct backend *target; /* NULL: none is configured */
+
+    struct stream client, backend;
+    uv_timer_t timer;
+    uv_connect_t *connecting;  /* NULL: none under way */
+    unsigned handles;          /* still open */
+    uint64_t deadline_ms;      /* loop time; the timer may be armed earlier */
+    uint64_t line_deadline_ms; /* for an unfinished line; 0: none */
+
+    struct negotiate negotiate;
+    struct line line;
+    struct inspector inspector;
+    struct greet greet;
+    struct backend_waiter waiter;
+    struct chunk_queue held; /* client octets that may not go on yet */
+    unsigned char
+        *pending; /* the client's line that waits in LEARN and CONNECT, with CRLF; on the heap */
+    size_t pending_size;
+    struct capabilities *offered; /* what `negotiate.learned` points at: a reference of our own */
+
+    struct span octets;  /* of the event under way */
+    int status;          /* of the event under way */
+    enum stream_end how; /* of the event under way */
+
+    uint8_t state;
+    bool backend_open;    /* the backend stream has handles */
+    bool backend_greeted; /* an APOP server's banner was passed on */
+    bool relaying_secret; /* buffers are wiped while this holds */
+    bool client_ended;    /* the client's clean end came while replies are outstanding */
+    bool backend_ended;   /* opaque: the backend's end was passed on */
+    bool heard_client;    /* octets came after our greeting, or before it */
+    bool tls_by_command;  /* STARTTLS or STLS, not TLS first */
+    bool shutting_down;
+    bool updating;
+    uint8_t busy_retries; /* of a connect that met a full backlog */
+
+    /* For the log */
+    char id[24];
+    char peer[56];
+    uint64_t hint; /* key in the table of hints; 0: this listener keeps none */
+    uint64_t started_ms;
+    const char *verdict; /* why it ended, in words; static; NULL: the client's own end */
+    char login[64];
+};
+
+struct session_cell {
+    void (*handle)(struct session *session);
+};
+
+/* Runs the handler of the session's state for one event. */
+void session_event(struct session *session, enum session_event event);
+
+/* A session on a connection that is waiting on `listener`. Always accepts it; on failure it is
+ * closed again. */
+void session_accept(struct server *server, struct listener *listener, uv_stream_t *listening);
+
+/* --- for the handlers --- */
+void session_move(struct session *session, enum session_state state);
+
+/* The deadline for what is awaited now; replaces the former one. */
+void session_deadline(struct session *session, uint64_t ms);
+
+/* Flushes the client, says close_notify and FIN, closes the backend. `verdict` is for the log,
+ * NULL: an ordinary end. */
+void session_finish(struct session *session, const char *verdict);
+
+/* Closes both sides at once. With `reset` the client sees RST. */
+void session_abort(struct session *session, bool reset, const char *verdict);
+
+/* Sends to the client. False: the session has ended. */
+bool session_reply(struct session *session, struct span octets);
+bool session_reply_event(struct session *session, enum negotiate_event event);
+
+/* An empty text over room that the loop lends for one reply. */
+struct text session_text(struct session *session);
+
+/* Keeps client octets for later (P8: at most one read). False: the session has ended. */
+bool session_hold(struct session *session, struct span octets);
+void session_close_backend(struct session *session);
+
+/* Only the connection; what waits for a backend goes on waiting. */
+void session_close_stream(struct session *session);
+
+extern const struct stream_events session_backend_events;
+
+/* Re-derives which sides are read, after every event. */
+void session_update(struct session *session);
+
+/* session_front.c */
+void front_start(struct session *session);
+void front_data(struct session *session);
+void front_detect_data(struct session *session);
+void front_detect_timeout(struct session *session);
+void front_tls_ready(struct session *session);
+void front_tls_failed(struct session *session);
+void front_learned(struct session *session);
+void front_start_tls(struct session *session, struct span reply, struct span behind);
+void front_timeout(struct session *session);
+
+/* session_connect.c */
+void connect_start(struct session *session);
+void connect_up(struct session *session);
+void connect_data(struct session *session);
+void connect_end(struct session *session);
+void connect_timeout(struct session *session);
+
+/* relay.c */
+void relay_start(struct session *session);
+void relay_client_data(struct session *session);
+void relay_backend_data(struct session *session);
+void relay_client_end(struct session *session);
+void relay_client_gone(struct session *session);
+void relay_backend_end(struct session *session);
+void relay_timeout(struct session *session);
+void relay_shutdown(struct session *session);
+void relay_resume(struct session *session);
+
+#endif

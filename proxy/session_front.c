@@ -1,0 +1,430 @@
+/* A session before it needs a backend: which kind of TLS, the dialogue that we answer ourselves,
+ * the handshake.
+ *
+ * Happy path: wait for a first octet (DETECT); 0x16 begins a handshake, silence brings the
+ * greeting; lines are judged by negotiate.c until one needs the backend (CONNECT) or TLS
+ * (HANDSHAKE). An opaque port goes from DETECT or HANDSHAKE to CONNECT at once. */
+#include "proxy/session.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "proxy/base/err.h"
+#include "proxy/base/log.h"
+#include "proxy/detect.h"
+#include "proxy/server.h"
+#include "proxy/tls.h"
+
+/* In clear a read is lent at most this much while we negotiate, so that the rest stays in the
+ * kernel. */
+#define NEGOTIATE_READ_BYTES 1024
+
+static const struct settings_limits *limits(const struct session *session)
+{
+    return &session->snapshot->settings->limits;
+}
+
+static uint64_t now_s(const struct session *session)
+{
+    return (uint64_t)session->server->started_s + (uv_now(session->server->uv) / 1000);
+}
+
+static void await_line(struct session *session)
+{
+    session_deadline(session, session->rule->protocol == PROTOCOL_POP3
+                                  ? limits(session)->pop3_command_timeout_ms
+                                  : limits(session)->smtp_command_timeout_ms);
+}
+
+static void begin_handshake(struct session *session, struct span first)
+{
+    struct tls_context *context = session->snapshot->tls[session->rule->protocol];
+
+    if (!context) {
+        session_abort(session, false, "client speaks TLS, and there is no certificate");
+        return;
+    }
+    assert(!line_unfinished(&session->line) && session->held.size == 0 && !session->pending);
+    stats_count(&session->server->stats->handshakes);
+    session_move(session, ST_HANDSHAKE);
+    session_deadline(session, limits(session)->handshake_timeout_ms);
+    if (stream_start_tls(&session->client, context, first) < 0)
+        session_abort(session, false, "the TLS engine could not be started");
+}
+
+static void greet_client(struct session *session)
+{
+    struct text reply = session_text(session);
+
+    session_move(session, ST_NEGOTIATE);
+    await_line(session);
+    negotiate_greeting(&session->negotiate, &reply);
+    session_reply(session, text_span(&reply));
+}
+
+/* DETECT has ended: what comes next on this port? */
+static void leave_detect(struct session *session)
+{
+    bool plain = !session->client.tls;
+
+    session->negotiate.told_plain = plain && session->rule->implicit_tls;
+    if (session->rule->protocol == PROTOCOL_OPAQUE ||
+        (session->rule->apop && session->rule->protocol == PROTOCOL_POP3 &&
+         !session->backend_greeted)) {
+        connect_start(session);
+        return;
+    }
+    greet_client(session);
+}
+
+void front_start(struct session *session)
+{
+    enum hint hint = HINT_NONE;
+    uint32_t wait;
+
+    session_move(session, ST_DETECT);
+    if (session->server->draining) {
+        session_move(session, ST_NEGOTIATE);
+        if (session_reply_event(session, NEGOTIATE_SHUTDOWN))
+            session_finish(session, "shutting down");
+        return;
+    }
+    if (!session->listen->detect && session->rule->implicit_tls) {
+        begin_handshake(session, span_of(NULL, 0));
+        return;
+    }
+    if (session->hint)
+        hint = hints_lookup(session->server->hints, session->hint, now_s(session));
+    wait = detect_wait_ms(session->rule->implicit_tls, session->listen->detect_wait_ms, hint);
+    if (!session->listen->detect && session->rule->protocol != PROTOCOL_OPAQUE)
+        wait = 0;
+    if (wait == 0) {
+        leave_detect(session);
+        return;
+    }
+    session_deadline(session, wait);
+}
+
+void front_detect_timeout(struct session *session)
+{
+    if (session->held.size > 0)
+        session->heard_client = true;
+    leave_detect(session);
+    if (session->state == ST_NEGOTIATE && session->held.size > 0)
+        relay_resume(session);
+}
+
+static bool tls_possible(const struct session *session)
+{
+    return session->rule->tls_available && session->listen->detect;
+}
+
+static void tls_first(struct session *session, struct span octets)
+{
+    if (!session->rule->tls_available) {
+        session_abort(
+            session, false,
+            "client speaks TLS first, and this port has no TLS (no certificate, or tls = off)");
+        return;
+    }
+    if (!limits_take(&session->server->tls_rate, uv_now(session->server->uv))) {
+        session_abort(session, false, "more new TLS handshakes than tls_rate allows");
+        return;
+    }
+    if (session->hint)
+        hints_note_tls(session->server->hints, session->hint, now_s(session), false);
+    begin_handshake(session, octets);
+}
+
+/* Text before the greeting. */
+static void early_text(struct session *session, struct span octets)
+{
+    if (session->rule->protocol == PROTOCOL_OPAQUE) {
+        if (session_hold(session, octets))
+            leave_detect(session);
+        return;
+    }
+    if (session->listen->early_talker == EARLY_TALKER_REFUSE) {
+        if (session_reply_event(session, NEGOTIATE_EARLY_TALKER))
+            session_finish(session, "client talks before the greeting");
+        return;
+    }
+    leave_detect(session);
+    session->octets = octets;
+    if (session->state == ST_NEGOTIATE)
+        front_data(session);
+    else if (session->state == ST_CONNECT)
+        session_hold(session, octets);
+}
+
+void front_detect_data(struct session *session)
+{
+    struct span octets = session->octets;
+    unsigned char joined[DETECT_OCTETS_MAX + NEGOTIATE_READ_BYTES];
+    struct span before = chunk_queue_front(&session->held);
+
+    if (before.size > 0) { /* at most two octets, of what may be a hello of SSL 2.0 */
+        size_t part = octets.size < NEGOTIATE_READ_BYTES ? octets.size : NEGOTIATE_READ_BYTES;
+
+        memcpy(joined, before.data, before.size);
+        memcpy(joined + before.size, octets.data, part);
+        octets = span_of(joined, before.size + part);
+        chunk_queue_clear(&session->held, &session->server->loop.chunks, false);
+    }
+    switch (detect_first(octets)) {
+    case DETECT_MORE:
+        session_hold(session, octets);
+        return;
+    case DETECT_TLS:
+        if (tls_possible(session) || session->rule->implicit_tls) {
+            tls_first(session, octets);
+            return;
+        }
+        session_abort(
+            session, false,
+            "client speaks TLS first on a port where that is off (detect, tls, certificate)");
+        return;
+    case DETECT_SSLV2:
+        if (session->rule->protocol == PROTOCOL_OPAQUE)
+            break;
+        if (session_reply(session, detect_sslv2_alert()))
+            session_finish(
+                session, "client offers SSL 2.0 or an SSL 2.0 hello; TLS 1.2 is the oldest served");
+        return;
+    default:
+        break;
+    }
+    session->heard_client = true;
+    early_text(session, octets);
+}
+
+/* Keeps the line that has to wait, and what came behind it. */
+static bool keep_pending(struct session *session, struct span line, struct span rest)
+{
+    session->pending = malloc(line.size + 2);
+    if (!session->pending) {
+        session_abort(session, false, "no memory");
+        return false;
+    }
+    memcpy(session->pending, line.data, line.size);
+    memcpy(session->pending + line.size, "\r\n", 2);
+    session->pending_size = line.size + 2;
+    line_reset(&session->line);
+    return rest.size == 0 || session_hold(session, rest);
+}
+
+static void no_backend(struct session *session)
+{
+    if (session_reply_event(session, NEGOTIATE_NO_BACKEND))
+        session_finish(session, "the server does not answer");
+}
+
+/* The line needs what the server can do. */
+static void learn(struct session *session, struct span line, struct span rest)
+{
+    int r;
+
+    if (!keep_pending(session, line, rest))
+        return;
+    session_move(session, ST_LEARN);
+    session_deadline(session, session->target->settings->connect_timeout_ms + 1000);
+    r = backend_learn(session->target, session->client.tls != NULL, &session->waiter);
+    if (r < 0) {
+        no_backend(session);
+        return;
+    }
+    session->status = 0;
+    if (r == BACKEND_KNOWN)
+        front_learned(session);
+}
+
+static bool list_known(struct session *session)
+{
+    return session->target->known[session->client.tls != NULL].list != NULL;
+}
+
+/* What negotiate.c may promise from now on: the list of this moment, kept for the life of the
+ * session. */
+static void take_list(struct session *session)
+{
+    struct capabilities *list = session->target->known[session->client.tls != NULL].list;
+
+    capabilities_ref(list);
+    capabilities_unref(session->offered);
+    session->offered = list;
+    session->negotiate.learned = list;
+}
+
+static void forward(struct session *session, struct span line, struct span rest)
+{
+    if (!list_known(session) && !session->backend_greeted) {
+        learn(session, line, rest);
+        return;
+    }
+    if (!session->offered && list_known(session))
+        take_list(session);
+    if (session->rule->protocol == PROTOCOL_SMTP && backend_shut(session->target)) {
+        if (session_reply_event(session, NEGOTIATE_OPEN_RELAY))
+            session_finish(session, "the gate is shut: its server relays for anybody");
+        return;
+    }
+    if (keep_pending(session, line, rest))
+        connect_start(session);
+}
+
+void front_start_tls(struct session *session, struct span reply, struct span behind)
+{
+    if (behind.size > 0 || session->held.size > 0 || stream_pending(&session->client)) {
+        stats_count(&session->server->stats->surplus);
+        if (session_reply_event(session, NEGOTIATE_SURPLUS))
+            session_finish(session, "octets behind STARTTLS or STLS");
+        return;
+    }
+    if (!limits_take(&session->server->tls_rate, uv_now(session->server->uv))) {
+        session_reply_event(session, NEGOTIATE_TLS_TEMPORARY);
+        return;
+    }
+    if (!session_reply(session, reply))
+        return;
+    line_reset(&session->line);
+    session_close_backend(session);
+    session->tls_by_command = true;
+    begin_handshake(session, span_of(NULL, 0));
+}
+
+/* Acts on one verdict. False: no further line may be looked at now. */
+static bool act(struct session *session, int verdict, struct span line, struct span rest,
+                struct text *reply)
+{
+    switch (verdict) {
+    case NEGOTIATE_ANSWER:
+        return session_reply(session, text_span(reply));
+    case NEGOTIATE_TLS:
+        front_start_tls(session, text_span(reply), rest);
+        return session->state == ST_NEGOTIATE;
+    case NEGOTIATE_LEARN:
+        learn(session, line, rest);
+        return false;
+    case NEGOTIATE_FORWARD:
+        forward(session, line, rest);
+        return false;
+    case NEGOTIATE_CLOSE:
+        if (session_reply(session, text_span(reply)))
+            session_finish(session, session->negotiate.errors > 0 ? "bad commands" : NULL);
+        return false;
+    default:
+        session_abort(session, false, "no memory");
+        return false;
+    }
+}
+
+/* Judges all lines in `in`. */
+static void judge(struct session *session, struct span in)
+{
+    while (session->state == ST_NEGOTIATE) {
+        struct text reply = session_text(session);
+        struct span line = span_of(NULL, 0);
+        int r = line_next(&session->line, &in, &line);
+
+        if (r == LINE_MORE)
+            break;
+        session->line_deadline_ms = 0;
+        if (r == LINE_READY)
+            r = negotiate_line(&session->negotiate, line, &reply);
+        else if (r > 0) {
+            stats_count(&session->server->stats->bad_lines);
+            r = negotiate_bad_line(&session->negotiate, r, &reply);
+        }
+        if (!act(session, r, line, in, &reply))
+            return;
+        await_line(session);
+    }
+    if (session->state != ST_NEGOTIATE || !line_unfinished(&session->line))
+        return;
+    if (session->line_deadline_ms == 0)
+        session->line_deadline_ms = uv_now(session->server->uv) + limits(session)->line_timeout_ms;
+    session_deadline(session, session->line_deadline_ms > uv_now(session->server->uv)
+                                  ? session->line_deadline_ms - uv_now(session->server->uv)
+                                  : 0);
+}
+
+void front_data(struct session *session)
+{
+    struct span in = session->octets;
+
+    if (!session->heard_client && !session->client.tls && session->state == ST_NEGOTIATE) {
+        session->heard_client = true;
+        if (in.size > 0 && in.data[0] == 0x16) {
+            if (session->hint)
+                hints_note_tls(session->server->hints, session->hint, now_s(session), true);
+            session_abort(session, false,
+                          "client speaks TLS first, but only after our greeting; its next try is "
+                          "awaited longer");
+            return;
+        }
+        if (session->hint)
+            hints_note_plain(session->server->hints, session->hint, now_s(session));
+    }
+    judge(session, in);
+}
+
+void front_learned(struct session *session)
+{
+    struct span line;
+    unsigned char *pending = session->pending;
+    size_t size = session->pending_size;
+    struct text reply = session_text(session);
+
+    if (session->status < 0) {
+        no_backend(session);
+        return;
+    }
+    take_list(session);
+    session_move(session, ST_NEGOTIATE);
+    await_line(session);
+    session->pending = NULL;
+    line = span_of(pending, size - 2);
+    act(session, negotiate_line(&session->negotiate, line, &reply), line, span_of(NULL, 0), &reply);
+    explicit_bzero(pending, size);
+    free(pending);
+    if (session->state == ST_NEGOTIATE && session->held.size > 0)
+        relay_resume(session);
+}
+
+void front_tls_ready(struct session *session)
+{
+    struct tls_facts tls;
+
+    tls_facts(&session->client, &tls);
+    if (tls.resumed)
+        stats_count(&session->server->stats->handshakes_resumed);
+    capabilities_unref(session->offered);
+    session->offered = NULL;
+    session->negotiate.learned = NULL;
+    if (session->tls_by_command) {
+        negotiate_tls_done(&session->negotiate);
+        session->heard_client = true;
+        session_move(session, ST_NEGOTIATE);
+        await_line(session);
+        return;
+    }
+    session->negotiate.tls = true;
+    leave_detect(session);
+}
+
+void front_tls_failed(struct session *session)
+{
+    stats_count(&session->server->stats->handshakes_failed);
+    log_line(LOG_LEVEL_NOTICE, "session %s: client %s, port %s %u: TLS handshake failed: %s",
+             session->id, session->peer, session->listen->name, session->rule->port,
+             session->status == -EPROTO ? tls_failure(&session->client)
+                                        : err_text(session->status));
+    session_abort(session, false, "TLS handshake failed");
+}
+
+void front_timeout(struct session *session)
+{
+    if (session_reply_event(session, NEGOTIATE_TIMEOUT))
+        session_finish(session, session->line_deadline_ms ? "a line took longer than line_timeout"
+                                                          : "no command in time");
+}

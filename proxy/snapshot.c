@@ -1,0 +1,110 @@
+/* Builds a worker's immutable view of one configuration out of the bundle. Fails where the
+ * supervisor's check would have failed as well: the settings do not parse, or a certificate is
+ * unusable. */
+#include "proxy/snapshot.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "proxy/base/log.h"
+
+static unsigned port_of_kind(const struct settings *settings, enum port_protocol protocol,
+                             enum tls_rule tls)
+{
+    for (size_t i = 0; i < settings->listen_count; i++) {
+        const struct settings_listen *listen = &settings->listens[i];
+
+        if (listen->protocol == protocol && listen->tls == tls &&
+            settings_listen_open(settings, listen))
+            return settings_listen_port(settings, listen);
+    }
+    return 0;
+}
+
+static void make_rule(const struct snapshot *snapshot, const struct settings_listen *listen,
+                      struct dialogue_rule *rule)
+{
+    const struct settings *settings = snapshot->settings;
+    const struct settings_backend *backend = settings_backend(settings, listen->backend);
+
+    *rule = (struct dialogue_rule){
+        .protocol = listen->protocol,
+        .hostname = settings->gatepost.hostname,
+        .implicit_tls = listen->tls == TLS_RULE_IMPLICIT,
+        .tls_available = listen->tls != TLS_RULE_OFF && snapshot->tls[listen->protocol],
+        .require_tls = listen->require_tls,
+        .require_auth = listen->require_auth,
+        .legacy_auth_line = listen->legacy_auth_line,
+        .apop = backend && backend->apop,
+        .bare_newline = backend ? backend->bare_newline : BARE_NEWLINE_NORMALIZE,
+        .max_errors = settings->limits.max_errors,
+        .port = settings_listen_port(settings, listen),
+        .implicit_port = port_of_kind(settings, listen->protocol, TLS_RULE_IMPLICIT),
+        .starttls_port = port_of_kind(settings, listen->protocol, TLS_RULE_STARTTLS),
+    };
+}
+
+static int load_settings(const struct bundle *bundle, struct settings **ret_settings)
+{
+    struct diagnostics diagnostics;
+    struct span text;
+    int r = -EPROTO;
+
+    diagnostics_init(&diagnostics);
+    if (bundle_find(bundle, "settings", 0, &text))
+        r = settings_load_text((const char *)text.data, text.size, "bundle", &diagnostics,
+                               ret_settings);
+    if (r < 0)
+        diagnostics_print(&diagnostics, stderr);
+    diagnostics_deinit(&diagnostics);
+    return r;
+}
+
+int snapshot_new(const struct bundle *bundle, const struct ticket_keys *keys,
+                 struct snapshot **ret_snapshot)
+{
+    struct snapshot *snapshot = calloc(1, sizeof(*snapshot));
+    int r;
+
+    if (!snapshot)
+        return -ENOMEM;
+    snapshot->references = 1;
+    r = load_settings(bundle, &snapshot->settings);
+    if (r < 0)
+        goto free_snapshot;
+    for (int protocol = 0; protocol <= PROTOCOL_OPAQUE; protocol++) {
+        r = tls_context_new(snapshot->settings, bundle, (enum port_protocol)protocol, keys,
+                            &snapshot->tls[protocol]);
+        if (r < 0 && r != -ENOENT)
+            goto free_snapshot;
+    }
+    r = -ENOMEM;
+    snapshot->rules = calloc(snapshot->settings->listen_count, sizeof(*snapshot->rules));
+    if (!snapshot->rules)
+        goto free_snapshot;
+    for (size_t i = 0; i < snapshot->settings->listen_count; i++)
+        make_rule(snapshot, &snapshot->settings->listens[i], &snapshot->rules[i]);
+    *ret_snapshot = snapshot;
+    return 0;
+
+free_snapshot:
+    snapshot_unref(snapshot);
+    return r;
+}
+
+struct snapshot *snapshot_ref(struct snapshot *snapshot)
+{
+    snapshot->references++;
+    return snapshot;
+}
+
+void snapshot_unref(struct snapshot *snapshot)
+{
+    if (--snapshot->references > 0)
+        return;
+    for (int protocol = 0; protocol <= PROTOCOL_OPAQUE; protocol++)
+        tls_context_free(snapshot->tls[protocol]);
+    free(snapshot->rules);
+    settings_free(snapshot->settings);
+    free(snapshot);
+}
