@@ -229,9 +229,11 @@ static void check_protocols(const struct check *check, const struct settings_bac
     if (*backend->address && (protocols & smtp) && (protocols & pop3))
         BACKEND_ERROR(check, backend, "address",
                       "[backend %s] stands behind both smtp and pop3 ports", backend->name);
-    if (settings_backend_embedded(backend) && (protocols & opaque))
+    /* Beside a mail port, an opaque port may pass through to the embedded worker; alone it does not
+     * say which one. */
+    if (settings_backend_embedded(backend) && protocols == opaque)
         BACKEND_ERROR(check, backend, "address",
-                      "[backend %s] stands behind an opaque port, which has no embedded server",
+                      "[backend %s] stands behind opaque ports only, which have no embedded server",
                       backend->name);
     if (backend->apop && (settings_backend_embedded(backend) || !(protocols & pop3)))
         BACKEND_ERROR(check, backend, "apop", "apop = yes: [backend %s] %s", backend->name,
@@ -250,8 +252,6 @@ static void check_references(const struct check *check, const struct settings_li
     const char *names[64], *nearest;
     size_t count = 0;
 
-    if (listen->port == 0)
-        LISTEN_ERROR(check, listen, "port", "[listen %s] needs a port", listen->name);
     if (!*listen->backend) {
         LISTEN_ERROR(check, listen, "backend", "[listen %s] needs a backend", listen->name);
         return;
@@ -340,6 +340,8 @@ static void check_tls_available(const struct check *check, const struct settings
 
 static void check_listen(const struct check *check, const struct settings_listen *listen)
 {
+    if (listen->port == 0) /* also where it is not opened: settings_print() has no word for none */
+        LISTEN_ERROR(check, listen, "port", "[listen %s] needs a port", listen->name);
     if (!listen->enabled)
         return;
     check_references(check, listen);
@@ -371,6 +373,13 @@ static const char *common_address(const struct check *check, const struct settin
     return NULL;
 }
 
+static bool is_written(const struct check *check, const struct settings_listen *listen)
+{
+    return settings_origins_find(check->origins, SECTION_LISTEN, listen->name, "port") != NULL;
+}
+
+/* Two ports that clash are told at the later one, unless only the earlier one has a line to show.
+ */
 static void check_port_taken(const struct check *check, size_t index)
 {
     const struct settings_listen *listen = listen_at(check, index), *other;
@@ -382,7 +391,7 @@ static void check_port_taken(const struct check *check, size_t index)
             continue;
         address = common_address(check, other, listen);
         if (address)
-            LISTEN_ERROR(check, listen, "port",
+            LISTEN_ERROR(check, is_written(check, listen) ? listen : other, "port",
                          "[listen %s] and [listen %s] both open port %u on %s", other->name,
                          listen->name, listen->port, address);
     }
@@ -423,8 +432,11 @@ static void warn_about_missing_tls(const struct check *check)
                         "TLS is not offered (listen %s): [tls default] has no certificate", names);
 }
 
+/* Worth saying only where nothing is wrong: an error may be the cause. */
 static void warn_about_no_port(const struct check *check)
 {
+    if (check->diagnostics->errors > 0)
+        return;
     for (size_t i = 0; i < check->settings->listen_count; i++)
         if (is_open(check, listen_at(check, i)))
             return;
