@@ -285,23 +285,48 @@ static int serve(struct worker *worker)
 
 /* ---- the start ---- */
 
-static int load_settings(struct worker *worker)
+/* The supervisor checked this text; an error here means that the two are of different minds. */
+static void log_diagnostics(const struct diagnostics *diagnostics)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *memory = open_memstream(&text, &size);
+
+    if (!memory)
+        return;
+    diagnostics_print(diagnostics, memory);
+    if (fclose(memory) == 0)
+        log_line(LOG_LEVEL_ERROR, "the settings are not understood: %s", text);
+    free(text);
+}
+
+static int parse_settings(const struct bundle *bundle, struct settings **ret_settings)
 {
     struct diagnostics diagnostics;
-    struct bundle bundle;
     struct span text;
+    int r;
+
+    if (!bundle_find(bundle, "settings", 0, &text))
+        return -EPROTO;
+    diagnostics_init(&diagnostics);
+    r = settings_load_text((const char *)text.data, text.size, "bundle", &diagnostics,
+                           ret_settings);
+    if (r == -EINVAL)
+        log_diagnostics(&diagnostics);
+    diagnostics_deinit(&diagnostics);
+    return r;
+}
+
+static int load_settings(struct worker *worker)
+{
+    struct bundle bundle;
     int r = bundle_read(worker->child.bundle_fd, &bundle);
 
     if (r < 0)
         return r;
     close(worker->child.bundle_fd);
     worker->child.bundle_fd = -1;
-    diagnostics_init(&diagnostics);
-    r = bundle_find(&bundle, "settings", 0, &text)
-            ? settings_load_text((const char *)text.data, text.size, "bundle", &diagnostics,
-                                 &worker->settings)
-            : -EPROTO;
-    diagnostics_deinit(&diagnostics);
+    r = parse_settings(&bundle, &worker->settings);
     bundle_free(&bundle);
     if (r == 0)
         log_set_level((enum log_level)worker->settings->gatepost.log_level);
