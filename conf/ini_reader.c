@@ -184,11 +184,19 @@ static void cut_line(struct reading *reading)
     reading->line[kept] = '\0';
 }
 
+/* What inih gets of the current line: all but a comment behind a continued value, which inih 55
+ * would keep. */
+static size_t given_size(const struct reading *reading)
+{
+    return reading->kind == LINE_CONTINUED ? find_end(reading->line, 0, "") : reading->size;
+}
+
 /* inih's fgets. A buffer that a legal line does not fit would make inih cut it: then the line is
  * refused. */
 static char *give_line(char *into, int room, void *stream)
 {
     struct reading *reading = stream;
+    size_t size = 0;
 
     if (reading->rest_size == 0 || room < 2)
         return NULL;
@@ -197,10 +205,11 @@ static char *give_line(char *into, int room, void *stream)
     if (reading->kind != LINE_EMPTY && reading->size + 2 > (size_t)room)
         reading->kind =
             refuse(reading, (size_t)room - 2, "the line is too long for the INI library");
-    if (reading->kind == LINE_EMPTY)
-        return strcpy(into, "\n");
-    memcpy(into, reading->line, reading->size);
-    return strcpy(into + reading->size, "\n") - reading->size;
+    if (reading->kind != LINE_EMPTY)
+        size = given_size(reading);
+    memcpy(into, reading->line, size);
+    strcpy(into + size, "\n");
+    return into;
 }
 
 /* inih's handler. The section that inih names is the one told last, or none. */

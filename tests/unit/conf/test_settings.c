@@ -317,7 +317,8 @@ static const struct words_row bad_files[] = {
       "xxxxxxx\" has a path of more than 107 octets\n    address = unix:/" FIFTY FIFTY
       "xxxxxxx\n              ^\n" },
     { QUIET "[backend remote]\naddress = embedded\n",
-      "f:13: error: [backend remote] stands behind opaque ports only, which have no embedded server\n  "
+      "f:13: error: [backend remote] stands behind opaque ports only, which have no embedded "
+      "server\n  "
       "  address = embedded\n              ^\n" },
     { QUIET "[backend smtp]\naddress = embedded\n[listen a]\nport = 1110\nprotocol = pop3\nbackend "
             "= smtp\nrequire_tls = auth\n",
