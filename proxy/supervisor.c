@@ -237,7 +237,8 @@ static void add_embedded(struct supervisor *supervisor)
         snprintf(plan.name, sizeof(plan.name), "%s", control_program_name(program));
         fill_hello(supervisor, &supervisor->configuration->privileges.mail, 1, &plan.hello);
         plan.hello.index = (uint32_t)i;
-        plan.hello.drain_ms = EMBEDDED_DRAIN_MS;
+        plan.hello.drain_ms +=
+            EMBEDDED_DRAIN_MS; /* were the supervisor to die: behind the proxies */
         children_add(&supervisor->children, &plan);
     }
 }
@@ -314,6 +315,18 @@ static void terminate(struct supervisor *supervisor)
 
 /* -- events -- */
 
+/* Until they are watched: a TERM during the start must leave no socket file. */
+static sigset_t signals_to_hold(void)
+{
+    sigset_t signals;
+
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
+    return signals;
+}
+
 static void children_changed(void *owner)
 {
     struct supervisor *supervisor = owner;
@@ -369,6 +382,7 @@ static void keys_due(uv_timer_t *timer)
 static int watch_events(struct supervisor *supervisor)
 {
     static const int numbers[] = { SIGCHLD, SIGTERM, SIGINT, SIGHUP };
+    sigset_t end_signals = signals_to_hold();
 
     for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++) {
         int r = uv_signal_init(&supervisor->loop, &supervisor->signals[i]);
@@ -379,6 +393,7 @@ static int watch_events(struct supervisor *supervisor)
         if (r < 0)
             return r;
     }
+    sigprocmask(SIG_UNBLOCK, &end_signals, NULL);
     uv_timer_init(&supervisor->loop, &supervisor->keys_timer);
     uv_timer_init(&supervisor->loop, &supervisor->drain_timer);
     supervisor->keys_timer.data = supervisor->drain_timer.data = supervisor;
@@ -457,12 +472,14 @@ int supervisor_run(struct configuration *configuration)
     struct supervisor supervisor = { .configuration = configuration,
                                      .proxy_bundle = -1,
                                      .shared_fd = -1 };
+    sigset_t held = signals_to_hold();
     int r;
 
     memset(supervisor.program_fds, 0xff, sizeof(supervisor.program_fds)); /* all -1 */
     memset(supervisor.embedded_bundles, 0xff, sizeof(supervisor.embedded_bundles));
     log_set_level((enum log_level)configuration->settings->gatepost.log_level);
     log_line(LOG_LEVEL_INFO, "gatepost %s starts", child_build());
+    sigprocmask(SIG_BLOCK, &held, NULL);
     supervisor.exit_code = open_all(&supervisor);
     if (supervisor.exit_code == SUPERVISOR_DONE) {
         r = serve(&supervisor);
