@@ -48,7 +48,7 @@ static void finish_reply(struct inspect_pop3 *inspect)
     reply_queue_pop(&inspect->queue);
     if (inspect->queue.count == 0)
         inspect->sync = false; /* a command with `sync` is always the last one */
-    if (kind != POP3_REPLY_AUTH && kind != POP3_REPLY_LOGIN)
+    if (kind != POP3_REPLY_AUTH && kind != POP3_REPLY_LOGIN && inspect->queue.count == 0)
         inspect->secret = false;
 }
 

@@ -89,7 +89,7 @@ static void finish_reply(struct inspect_smtp *inspect, unsigned code)
     reply_queue_pop(&inspect->queue);
     if (inspect->queue.count == 0)
         inspect->sync = false; /* a command with `sync` is always the last one */
-    if (kind != SMTP_REPLY_AUTH)
+    if (kind != SMTP_REPLY_AUTH && inspect->queue.count == 0)
         inspect->secret = false;
     switch ((enum smtp_reply)kind) {
     case SMTP_REPLY_HELO:

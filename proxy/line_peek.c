@@ -38,16 +38,22 @@ static int hold_beginning(struct line *line, struct span *in, size_t lf)
     return 0;
 }
 
+/* Wipes and frees the line that was taken last. There is no input, so nothing else happens. */
+static void let_go(struct line *line)
+{
+    struct span nothing = { NULL, 0 }, unused;
+
+    if (line->returned)
+        (void)line_next(line, &nothing, &unused);
+}
+
 int line_peek(struct line *line, struct span *in, struct line_ahead *ret_ahead)
 {
     struct span nothing = { NULL, 0 }, unused, body;
     size_t lf;
     int r;
 
-    if (line->returned)
-        (void)line_next(
-            line, &nothing,
-            &unused); /* lets go of the line before; no input, so nothing else happens */
+    let_go(line);
     for (;;) {
         struct span end;
 
@@ -78,8 +84,12 @@ int line_take(struct line *line, struct span *in, const struct line_ahead *ahead
 {
     struct span unused;
 
-    if (!ahead->raw.data)
-        return line_next(line, in, &unused) < 0 ? -ENOMEM : 0;
-    *in = span_skip(*in, ahead->raw.size);
+    if (ahead->raw.data) {
+        *in = span_skip(*in, ahead->raw.size);
+        return 0;
+    }
+    if (line_next(line, in, &unused) < 0)
+        return -ENOMEM;
+    let_go(line);
     return 0;
 }

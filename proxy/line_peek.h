@@ -20,8 +20,8 @@ struct line_ahead {
  * that is spoiled or too long, and says which), or -ENOMEM. Unless LINE_MORE, *in is not empty. */
 int line_peek(struct line *line, struct span *in, struct line_ahead *ret_ahead);
 
-/* Takes the line that line_peek() has just shown. Its octets stay valid until the next call for
- * `line`. 0 or -ENOMEM. */
+/* Takes the line that line_peek() has just shown; what was held of it is wiped and freed, so
+ * `ahead` is void then. 0 or -ENOMEM. */
 int line_take(struct line *line, struct span *in, const struct line_ahead *ahead);
 
 #endif
