@@ -131,14 +131,14 @@ class Wire:
 
     def read_exactly(self, count):
         while len(self._plain) < count:
-            if not self._receive():
+            if not self._receive() and len(self._plain) < count:
                 raise AssertionError(f"{self.eof} after {len(self._plain)} of {count} octets\n{self.story()}")
         return self._take(count)
 
     def read_until(self, end):
         """Up to and with `end`."""
         while end not in self._plain:
-            if not self._receive():
+            if not self._receive() and end not in self._plain:
                 raise AssertionError(f"{self.eof} before {end!r}; got {self._plain!r}\n{self.story()}")
         return self._take(self._plain.index(end) + len(end))
 
