@@ -221,6 +221,10 @@ static int parse_unit(enum settings_kind kind, const char *text, size_t digits,
             return VALUE_GOOD;
         }
     }
+    if (!text[offset] && kind == KIND_BYTES) { /* a plain size can only be octets */
+        *ret_factor = 1;
+        return VALUE_GOOD;
+    }
     join_units(units, count, names, sizeof(names));
     if (!text[offset])
         return fault_at(fault, digits, "the unit is missing: %s", names);
@@ -398,6 +402,17 @@ void settings_value_print(const struct settings_key *key, const void *member, FI
     putc('\n', out);
 }
 
+static void print_range(const struct settings_key *key, FILE *out)
+{
+    char minimum[32], maximum[32];
+
+    if (key->minimum == 0 && key->maximum == 0)
+        return;
+    settings_value_format(key->kind, key->minimum, minimum, sizeof(minimum));
+    settings_value_format(key->kind, key->maximum, maximum, sizeof(maximum));
+    fprintf(out, ", from %s to %s", minimum, maximum);
+}
+
 void settings_value_print_type(const struct settings_key *key, FILE *out)
 {
     static const char *const words[] = {
@@ -422,6 +437,16 @@ void settings_value_print_type(const struct settings_key *key, FILE *out)
         join_units(units, count, names, sizeof(names));
         fprintf(out, " in %s", names);
     }
+    print_range(key, out);
+}
+
+const char *settings_value_default(const struct settings_key *key)
+{
+    if (!*key->initial)
+        return "empty";
+    if (key->kind == KIND_COUNT && strtoull(key->initial, NULL, 10) < key->minimum)
+        return "none"; /* listen.port: the section has to say it */
+    return key->initial;
 }
 
 int settings_value_initial(const struct settings_section_info *info, void *section)

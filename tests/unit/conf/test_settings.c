@@ -190,8 +190,6 @@ static const struct words_row bad_files[] = {
     { "[limits]\nline_timeout = 213503982335d\n",
       "f:2: error: line_timeout must be from 100ms to 10min\n    line_timeout = 213503982335d\n    "
       "               ^\n" },
-    { "[limits]\nread_size = 64\n", "f:2: error: the unit is missing: B, KiB, MiB or GiB\n    "
-                                    "read_size = 64\n                  ^\n" },
     { "[limits]\nread_size = 64KB\n", "f:2: error: \"KB\" is no unit here: B, KiB, MiB or GiB\n    "
                                       "read_size = 64KB\n                  ^\n" },
     { "[limits]\nread_size = 0B\n",
@@ -331,14 +329,15 @@ static const struct words_row bad_files[] = {
       "f:14: error: apop = yes: [backend smtp] stands behind no pop3 port\n    apop = yes\n        "
       "   ^\n" },
     /* all in one run */
-    { "[gatepost]\nusr = a\nworkers = many\n[listn pop3]\nport = 1\n[limits]\nread_size = "
-      "1\n[listen x]\nport = 110\nbackend = no\n",
+    { "[gatepost]\nusr = a\nworkers = many\n[listn pop3]\nport = 1\n[limits]\nline_timeout = "
+      "60\n[listen x]\nport = 110\nbackend = no\n",
       "f:2: error: there is no key \"usr\" in [gatepost]; did you mean \"user\"?\n    usr = a\n    "
       "^\n"
       "f:3: error: workers needs a whole number\n    workers = many\n              ^\n"
       "f:4: error: there is no section [listn]; did you mean \"listen\"?\n    [listn pop3]\n     "
       "^\n"
-      "f:7: error: the unit is missing: B, KiB, MiB or GiB\n    read_size = 1\n                 ^\n"
+      "f:7: error: the unit is missing: ms, s, min, h or d\n    line_timeout = 60\n                "
+      "     ^\n"
       "f:10: error: there is no section [backend no]\n    backend = no\n              ^\n"
       "f:9: error: [listen pop3] and [listen x] both open port 110 on 0.0.0.0\n    port = 110\n    "
       "       ^\n" },
@@ -365,6 +364,7 @@ static const struct words_row odd_files[] = {
       "= no\n[listen submission]\nenabled = no\n",
       "f:1: warning: [backend smtp] stands behind no port\n    [backend smtp]\n     ^\n" NO_PORT },
     { QUIET "[backend smtp]\naddress = unix:/s\n", "" },
+    { QUIET "[backend pop3]\naddress = embedded\n[listen remote]\nbackend = pop3\n", "" },
     { QUIET "[backend smtp]\naddress = embedded\n[backend pop3]\naddress = embedded\n[backend "
             "remote]\naddress = unix:/r\n",
       "" },
@@ -809,6 +809,9 @@ static const struct explain_row {
     { "limits.read_size", 0,
       "[limits] read_size\n    Most octets that one read takes. Small values are for tests.\n    "
       "Type: a size in B, KiB, MiB or GiB, from 1B to 64KiB. Default: 64KiB.\n" },
+    { "listen.port", 0,
+      "[listen NAME] port\n    TCP port; port_offset is added.\n    Type: a whole number, from 1 "
+      "to 65535. Default: none.\n" },
     { "min_version", 0,
       "[tls NAME] min_version\n    Oldest TLS version that is accepted: 1.2 or 1.3.\n    Type: 1.2 "
       "or 1.3. Default: 1.2.\n" },
