@@ -27,25 +27,13 @@ static void split_name(const char *name, struct asked *asked)
     sscanf(name, "%63s", asked->key);
 }
 
-static void print_range(const struct settings_key *key, FILE *out)
-{
-    char minimum[32], maximum[32];
-
-    if (key->minimum == 0 && key->maximum == 0)
-        return;
-    settings_value_format(key->kind, key->minimum, minimum, sizeof(minimum));
-    settings_value_format(key->kind, key->maximum, maximum, sizeof(maximum));
-    fprintf(out, ", from %s to %s", minimum, maximum);
-}
-
 static void explain_key(const struct settings_section_info *info, const struct settings_key *key,
                         FILE *out)
 {
     fprintf(out, "[%s%s] %s\n    %s\n    Type: ", info->name, info->named ? " NAME" : "", key->name,
             key->help);
     settings_value_print_type(key, out);
-    print_range(key, out);
-    fprintf(out, ". Default: %s.\n", *key->initial ? key->initial : "empty");
+    fprintf(out, ". Default: %s.\n", settings_value_default(key));
 }
 
 /* Every key that is asked for. Returns how many. */

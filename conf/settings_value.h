@@ -29,8 +29,12 @@ int settings_value_append(const struct settings_key *key, const char *text, void
 /* Writes `key = value`, as settings_value_parse() reads it, with line end. */
 void settings_value_print(const struct settings_key *key, const void *member, FILE *out);
 
-/* "an absolute path", "one of smtp, pop3, opaque", ... */
+/* "an absolute path", "smtp, pop3 or opaque", "a duration in ms, s, min, h or d, from 0ms to 1min",
+ * ... */
 void settings_value_print_type(const struct settings_key *key, FILE *out);
+
+/* The initial value as a person is told it: "empty" or "none" where it is no word. Static text. */
+const char *settings_value_default(const struct settings_key *key);
 
 /* A number of this key's kind as it would be written: 5s, 64KiB, 100. */
 void settings_value_format(enum settings_kind kind, uint64_t number, char *into, size_t room);

@@ -434,6 +434,8 @@ static const struct words_row values[] = {
     { "[gatepost]\ndrain_timeout = 86400000ms\n", "\ndrain_timeout = 1d\n" },
     { "[limits]\nread_size = 65536B\n", "\nread_size = 64KiB\n" },
     { "[limits]\nread_size = 1B\n", "\nread_size = 1B\n" },
+    { "[limits]\nread_size = 1\n", "\nread_size = 1B\n" },
+    { "[limits]\nread_size = 1024 ; octets\n", "\nread_size = 1KiB\n" },
     { "[mailstore]\nmessage_size_limit = 4GiB\n", "\nmessage_size_limit = 4GiB\n" },
     { "[gatepost]\nlog_level = debug\n", "\nlog_level = debug\n" },
     { "[listen pop3]\nrequire_tls = auth\n", "\nrequire_tls = auth\n" },
