@@ -32,7 +32,7 @@ static unsigned take_all(struct limits *limits, uint64_t now_ms)
 {
     unsigned count = 0;
 
-    while (limits_take(limits, now_ms))
+    while (count <= 1000000 && limits_take(limits, now_ms))
         count++;
     return count;
 }
