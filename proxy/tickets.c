@@ -211,20 +211,19 @@ static int write_new(int dir, const struct ticket_keys *keys)
 {
     char room[FILE_SIZE_MAX];
     struct text content = TEXT_OVER(room);
-    int fd =
-            openat(dir, FILE_NAME_NEW, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600),
-        status = 0;
+    const int flags = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW;
+    int fd = openat(dir, FILE_NAME_NEW, flags, 0600), status = 0;
+    ssize_t written;
 
     if (fd < 0)
         return -errno;
     text_put(&content, FILE_HEAD);
     print_key(&content, &keys->keys[0]);
     print_key(&content, &keys->keys[1]);
-    if (fchmod(fd, 0600) < 0)
-        status = -errno;
-    else if (write(fd, content.data, content.size) != (ssize_t)content.size)
-        status = errno ? -errno : -EIO;
-    else if (fsync(fd) < 0)
+    written = write(fd, content.data, content.size);
+    if (written >= 0 && (size_t)written < content.size)
+        status = -ENOSPC; /* no other reason for a short write to a regular file */
+    else if (written < 0 || fchmod(fd, 0600) < 0 || fsync(fd) < 0)
         status = -errno;
     close(fd);
     explicit_bzero(room, sizeof(room));
@@ -284,7 +283,7 @@ static int load(int dir, int64_t now_s, struct ticket_keys *ret_keys)
 
 int tickets_load(const char *state_dir, int64_t now_s, struct ticket_keys *ret_keys)
 {
-    struct ticket_keys keys;
+    struct ticket_keys keys = { 0 };
     int dir = open(state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), status;
 
     if (dir < 0)

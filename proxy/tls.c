@@ -255,6 +255,10 @@ static void put_error_words(const struct tls *tls, int reason, struct text *into
         text_puts(into, "no cipher in common: client offers ");
         put_ciphers(tls, into);
         return;
+    case SSL_R_NO_SHARED_GROUPS:
+    case SSL_R_NO_SUITABLE_KEY_SHARE:
+        text_puts(into, "no key exchange group in common: " TLS_CONTEXT_GROUPS " are served");
+        return;
     case SSL_R_NO_APPLICATION_PROTOCOL:
         text_printf(into, "the client's ALPN list lacks \"%s\"", tls_context_alpn(tls->context));
         return;

@@ -29,14 +29,13 @@
 #define CIPHERS_TLS_1_2                                                                            \
     "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"     \
     "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
-#define GROUPS        "X25519:P-256:P-384"
 #define NAMES_MAX     100 /* subject names taken from one certificate; public CAs issue up to 100 */
 #define NAME_SIZE_MAX 255 /* RFC 1035 section 2.3.4 */
 
 /* One [tls NAME]. */
 struct certificate {
     SSL_CTX *ssl_ctx;
-    char **names; /* lower case; "*.example.org" matches one label */
+    char **names; /* "*.example.org" matches one label */
     size_t name_count;
     int min_version;
 };
@@ -54,11 +53,6 @@ struct tls_context {
 
 /* --- names --- */
 
-static char lower(char c)
-{
-    return c >= 'A' && c <= 'Z' ? (char)(c + 32) : c;
-}
-
 static int add_name(struct certificate *certificate, struct span name)
 {
     char **names = reallocarray(certificate->names, certificate->name_count + 1, sizeof(*names));
@@ -70,8 +64,6 @@ static int add_name(struct certificate *certificate, struct span name)
     copy = strndup((const char *)name.data, name.size);
     if (!copy)
         return -ENOMEM;
-    for (char *c = copy; *c; c++)
-        *c = lower(*c);
     names[certificate->name_count++] = copy;
     return 0;
 }
@@ -385,7 +377,8 @@ static bool set_rules(SSL_CTX *ssl_ctx, int min_version)
            SSL_CTX_set_max_proto_version(ssl_ctx, TLS1_3_VERSION) &&
            SSL_CTX_set_ciphersuites(ssl_ctx, CIPHERS_TLS_1_3) &&
            SSL_CTX_set_cipher_list(ssl_ctx, CIPHERS_TLS_1_2) &&
-           SSL_CTX_set1_groups_list(ssl_ctx, GROUPS) && SSL_CTX_set_num_tickets(ssl_ctx, 1);
+           SSL_CTX_set1_groups_list(ssl_ctx, TLS_CONTEXT_GROUPS) &&
+           SSL_CTX_set_num_tickets(ssl_ctx, 1);
 }
 
 static bool set_hooks(SSL_CTX *ssl_ctx, struct tls_context *context, const char *id)

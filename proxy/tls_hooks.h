@@ -5,6 +5,8 @@
 
 #include <openssl/ssl.h>
 
+#define TLS_CONTEXT_GROUPS "X25519:P-256:P-384" /* for OpenSSL, and for words */
+
 /* SSL_CTX_set_msg_callback: counts floods, sees alerts. Called a few times a record; costs nothing
  * beside the record. */
 void tls_on_message(int written, int version, int type, const void *octets, size_t size, SSL *ssl,

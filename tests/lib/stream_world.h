@@ -327,6 +327,19 @@ static inline void client_says_text(struct world *world, const char *text)
     client_says(world, text, strlen(text));
 }
 
+/* After FIN, a RST would show as an error of the socket; a client that is slower than ours would
+ * lose the last words to it. */
+static inline void assert_no_reset(struct world *world)
+{
+    int error = 0;
+    socklen_t size = sizeof(error);
+
+    run_on(world);
+    assert_false(world->client_reset);
+    assert_int_equal(getsockopt(world->fd, SOL_SOCKET, SO_ERROR, &error, &size), 0);
+    assert_int_equal(error, 0);
+}
+
 static inline void close_client(struct world *world, bool reset)
 {
     struct linger now = { 1, 0 };

@@ -217,7 +217,7 @@ static void the_last_words_reach_a_client_that_goes_on_sending(void **state)
     stream_close(&world.stream, false, on_closed);
     client_says(&world, more, sizeof(more)); /* arrives when nobody listens any more */
     run_until(&world, world.client_fin || world.client_reset);
-    assert_false(world.client_reset);
+    assert_no_reset(&world);
     assert_text(&world.heard, "554 5.5.1 no\r\n");
     assert_int_equal(world.closed, 0);
     close_client(&world, false);

@@ -331,7 +331,7 @@ static void a_refused_handshake_sends_its_alert_before_fin(void **state)
         bytes_add(&world.to_send, rows[i].octets, rows[i].size);
         bytes_add(&world.to_send, more, sizeof(more));
         run_until(&world, world.client_fin || world.client_reset);
-        assert_false(world.client_reset);
+        assert_no_reset(&world);
         assert_int_equal(world.tls_status, -EPROTO);
         assert_int_equal(world.heard.size, 7);
         assert_int_equal(world.heard.data[0], SSL3_RT_ALERT);
@@ -354,6 +354,11 @@ static void offer_cbc(SSL_CTX *client)
 {
     SSL_CTX_set_max_proto_version(client, TLS1_2_VERSION);
     SSL_CTX_set_cipher_list(client, "AES128-SHA:ECDHE-ECDSA-AES128-SHA");
+}
+
+static void offer_p521(SSL_CTX *client)
+{
+    SSL_CTX_set1_groups_list(client, "P-521");
 }
 
 static void offer_h2(SSL_CTX *client)
@@ -383,6 +388,8 @@ static void a_client_with_the_wrong_offer_is_refused_in_words(void **state)
           "client offers at most TLSv1.0, min_version is TLSv1.2" },
         { "CBC only", offer_cbc, SSL_AD_HANDSHAKE_FAILURE,
           "no cipher in common: client offers AES128-SHA, ECDHE-ECDSA-AES128-SHA" },
+        { "P-521 only", offer_p521, SSL_AD_HANDSHAKE_FAILURE,
+          "no key exchange group in common: X25519:P-256:P-384 are served" },
         { "ALPN without smtp", offer_h2, SSL_AD_NO_APPLICATION_PROTOCOL,
           "the client's ALPN list lacks \"smtp\"" },
         { "a client that distrusts us", distrust, 0, "the client sent the alert \"unknown CA\"" },
@@ -401,7 +408,7 @@ static void a_client_with_the_wrong_offer_is_refused_in_words(void **state)
         assert_string_equal(world.failure, rows[i].words);
         stream_close(&world.stream, false, on_closed);
         run_until(&world, world.client_fin || world.client_reset);
-        assert_false(world.client_reset);
+        assert_no_reset(&world);
         if (rows[i].alert > 0)
             assert_int_equal(world.wire.data[6], rows[i].alert);
         world_deinit(&world);
