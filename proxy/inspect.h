@@ -78,7 +78,7 @@ struct inspect_facts {
     bool quit;             /* the client said QUIT */
     bool bare_newlines;    /* a message held bare newlines */
     uint8_t errors;        /* bad commands */
-    const char *violation; /* static words why the session was closed; NULL: a peer's own wish */
+    const char *violation; /* static words why the session was closed; NULL: QUIT */
 };
 
 #endif

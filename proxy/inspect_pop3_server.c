@@ -183,7 +183,7 @@ static int pass_status(struct inspect_pop3 *inspect, struct span *in,
         return -ENOMEM;
     if (!asked) { /* an -ERR that nobody asked for: the server closes, and says why */
         batch_settle(batch, ret_piece, 0);
-        return pop3_close(inspect, NULL);
+        return pop3_close(inspect, "the server ended the session");
     }
     return ahead->raw.data ? 0 : INSPECT_FORWARD;
 }

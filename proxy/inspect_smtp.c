@@ -16,6 +16,9 @@
 
 #define REPLY_LINE_MAX 2048 /* octets, with the line end; RFC 5321 section 4.5.3.1.5 wants 512 */
 
+#define GATHER_BYTES 16384 /* of a message's small pieces that are passed together (guessed) */
+#define GATHER_BELOW 4096  /* octets of a piece that is small */
+
 int inspect_smtp_init(struct inspect_smtp *inspect, const struct inspect_start *start)
 {
     *inspect = (struct inspect_smtp){
@@ -215,27 +218,54 @@ static int take_chunk(struct inspect_smtp *inspect, struct span *in, struct span
     return 0;
 }
 
-/* Nothing is outstanding, so nothing is gathered either. */
+/* A message of many bare newlines comes in as many small pieces: they are copied together, or each
+ * would be a write of its own. Returns the last enum message_scan_result, or -ENOMEM. */
+static int gather_message(struct inspect_smtp *inspect, struct span *in, struct span *piece)
+{
+    unsigned char *room = malloc(GATHER_BYTES);
+    size_t size = piece->size;
+    int r = MESSAGE_PASS;
+
+    if (!room)
+        return -ENOMEM;
+    memcpy(room, piece->data, size);
+    /* What is passed is at most as long as what is given, or the few octets of a static text. */
+    while ((r == MESSAGE_PASS || r == MESSAGE_MORE) && in->size > 0 && GATHER_BYTES - size >= 8) {
+        struct span window = span_first(*in, GATHER_BYTES - size), more = { NULL, 0 };
+        size_t given = window.size;
+
+        r = message_scan_next(&inspect->scan, &window, &more);
+        *in = span_skip(*in, given - window.size);
+        if (more.size > 0)
+            memcpy(room + size, more.data, more.size);
+        size += more.size;
+    }
+    inspect->own = (struct own_piece){ room, size };
+    *piece = own_span(&inspect->own);
+    return r;
+}
+
+/* Nothing is outstanding, so the batch is empty. */
 static int take_message(struct inspect_smtp *inspect, struct span *in, struct span *ret_piece)
 {
     int r = message_scan_next(&inspect->scan, in, ret_piece);
 
+    if (r == MESSAGE_PASS && in->size > 0 && ret_piece->size < GATHER_BELOW)
+        r = gather_message(inspect, in, ret_piece);
+    if (r < 0)
+        return r;
     if (inspect->scan.bare)
         inspect->facts.bare_newlines = true;
-    switch (r) {
-    case MESSAGE_PASS:
-        return INSPECT_FORWARD;
-    case MESSAGE_ENDED:
+    if (r == MESSAGE_ENDED) {
         inspect->mode = SMTP_MODE_COMMANDS;
         expect(inspect, SMTP_REPLY_FINAL, false);
-        return INSPECT_FORWARD;
-    case MESSAGE_BARE:
+    } else if (r == MESSAGE_BARE) {
         inspect->mode = SMTP_MODE_REFUSED;
         inspect->refused = message_scan_end(&inspect->scan);
-        return 0;
-    default:
-        return INSPECT_MORE;
     }
+    if (ret_piece->size > 0)
+        return INSPECT_FORWARD;
+    return r == MESSAGE_BARE ? 0 : INSPECT_MORE;
 }
 
 static int take_refused(struct inspect_smtp *inspect, struct span *in, struct span *ret_piece)

@@ -201,7 +201,7 @@ static int pass_reply_line(struct inspect_smtp *inspect, struct span *in,
         inspect->code = 0;
         if (code == 421) { /* RFC 5321 section 3.8: the server closes */
             batch_settle(batch, ret_piece, 0);
-            return smtp_close(inspect, NULL);
+            return smtp_close(inspect, "the server ended the session");
         }
         finish_reply(inspect, code);
     }

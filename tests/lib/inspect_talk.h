@@ -60,7 +60,7 @@ struct talk {
     const char *login; /* NULL: none */
     unsigned failed, messages, errors;
     bool quit, bare;
-    bool violation; /* a peer broke the rules, and there are words for it */
+    bool violation; /* there are words why it ended */
 };
 
 static inline void talk_expect(const struct talk *talk, unsigned step, const char *what,

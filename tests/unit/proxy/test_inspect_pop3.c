@@ -20,8 +20,8 @@
     X10(text) X10(text) X10(text) X10(text) X10(text) X10(text) X10(text) X10(text) X10(text)
 #define X1000(text)                                                                                \
     X100(text)                                                                                     \
-    X100(text) X100(text) X100(text) X100(text) X100(text) X100(text) X100(text) X100(text)        \
-        X100(text)
+    X100(text)                                                                                     \
+    X100(text) X100(text) X100(text) X100(text) X100(text) X100(text) X100(text) X100(text)
 
 static const struct talk plain_sailing[] = {
     { .name = "a session",
@@ -145,10 +145,12 @@ static const struct talk rule_15[] = {
       .messages = 1 },
     { .name = "rule 15: an -ERR that nobody asked for passes and ends it",
       .steps = { S("-ERR Disconnected for inactivity\r\n") },
-      .end = INSPECT_CLOSE },
+      .end = INSPECT_CLOSE,
+      .violation = true },
     { .name = "rule 15: the same behind replies",
       .steps = { C("NOOP\r\n"), SX(OK "-ERR bye\r\n-ERR x\r\n", "", OK "-ERR bye\r\n") },
-      .end = INSPECT_CLOSE },
+      .end = INSPECT_CLOSE,
+      .violation = true },
 };
 
 static const struct talk rule_2[] = {

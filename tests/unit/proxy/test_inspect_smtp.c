@@ -160,19 +160,24 @@ static const struct talk rule_15[] = {
       .violation = true },
     { .name = "rule 15: 421 that nobody asked for passes and ends it",
       .steps = { SX("421 4.3.2 down\r\n", "", "421 4.3.2 down\r\n") },
-      .end = INSPECT_CLOSE },
+      .end = INSPECT_CLOSE,
+      .violation = true },
     { .name = "rule 15: 421 of two lines",
       .steps = { SX("421-a\r\n421 b\r\n", "", "421-a\r\n421 b\r\n") },
-      .end = INSPECT_CLOSE },
+      .end = INSPECT_CLOSE,
+      .violation = true },
     { .name = "rule 15: 421 to a command",
       .steps = { C("NOOP\r\n"), SX("421 4.3.2 down\r\nxx\r\n", "", "421 4.3.2 down\r\n") },
-      .end = INSPECT_CLOSE },
+      .end = INSPECT_CLOSE,
+      .violation = true },
     { .name = "rule 15: 421 inside a message",
       .steps = { C("DATA\r\n"), S(GO), C("a\r\n"), S("421 4.4.2 Timeout\r\n") },
-      .end = INSPECT_CLOSE },
+      .end = INSPECT_CLOSE,
+      .violation = true },
     { .name = "rule 15: 421 to EHLO",
       .steps = { C("EHLO a\r\n"), S("421 4.3.2 down\r\n") },
-      .end = INSPECT_CLOSE },
+      .end = INSPECT_CLOSE,
+      .violation = true },
 };
 
 static const struct talk rule_24[] = {
@@ -996,6 +1001,34 @@ static void what_stands_together_passes_as_one_piece(void **state)
     drive_stop(&drive);
 }
 
+static void small_pieces_of_a_message_pass_together(void **state)
+{
+    static unsigned char message[40000], expected[80000];
+    struct dialogue_rule rule;
+    struct inspect_start start = usual_start(&rule);
+    size_t sizes[] = { SIZE_MAX, 65, 1 };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(message); i += 2) { /* "a" and a bare LF, 20,000 times */
+        memcpy(message + i, "a\n", 2);
+        memcpy(expected + i / 2 * 3, "a\r\n", 3);
+    }
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        struct drive drive;
+
+        drive_start(&drive, false, &start, sizes[i]);
+        drive_client(&drive, SPAN_LIT("DATA\r\n"));
+        drive_server(&drive, SPAN_LIT(GO));
+        drive.to_server.size = drive.pieces = 0;
+        drive_client(&drive, span_of(message, sizeof(message)));
+        if (sizes[i] == SIZE_MAX)
+            assert_true(drive.pieces < 10);
+        assert_int_equal(drive.to_server.size, 60000);
+        assert_memory_equal(drive.to_server.data, expected, 60000);
+        drive_stop(&drive);
+    }
+}
+
 static void nothing_is_held_between_commands(void **state)
 {
     struct dialogue_rule rule;
@@ -1033,6 +1066,7 @@ int main(void)
         cmocka_unit_test(rule_9_ehlo_is_masked),
         cmocka_unit_test(rule_6_what_a_clients_end_means),
         cmocka_unit_test(what_stands_together_passes_as_one_piece),
+        cmocka_unit_test(small_pieces_of_a_message_pass_together),
         cmocka_unit_test(nothing_is_held_between_commands),
     };
 
