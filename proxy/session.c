@@ -107,7 +107,7 @@ static void log_end(const struct session *session)
     struct text login = TEXT_OVER(escaped), more = TEXT_OVER(detail);
     const char *how = "plain";
 
-    if (session->client.tls) {
+    if (session->tls_up) {
         tls_facts(&session->client, &tls);
         how = session->tls_by_command
                   ? (session->rule->protocol == PROTOCOL_POP3 ? "STLS" : "STARTTLS")

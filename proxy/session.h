@@ -92,8 +92,8 @@ struct session {
     bool backend_ended;   /* opaque: the backend's end was passed on */
     bool heard_client;    /* octets came after our greeting, or before it */
     bool tls_by_command;  /* STARTTLS or STLS, not TLS first */
+    bool tls_up;          /* the handshake has succeeded */
     bool shutting_down;
-    bool updating;
     uint8_t busy_retries; /* of a connect that met a full backlog */
 
     /* For the log */

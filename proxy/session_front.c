@@ -395,6 +395,7 @@ void front_tls_ready(struct session *session)
 {
     struct tls_facts tls;
 
+    session->tls_up = true;
     tls_facts(&session->client, &tls);
     if (tls.resumed)
         stats_count(&session->server->stats->handshakes_resumed);
