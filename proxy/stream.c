@@ -186,9 +186,9 @@ void stream_tell_later(struct stream *stream)
 {
     if (stream->ended || stream->closing)
         return;
+    /* While it reads, reading tells: what the peer said before it went away comes first. */
     if (!stream->reading || stream->write_error == -ENOMEM)
-        schedule(
-            stream); /* else reading tells: what the peer said before it went away comes first */
+        schedule(stream);
 }
 
 int stream_write_died(struct stream *stream, int error)

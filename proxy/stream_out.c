@@ -160,6 +160,15 @@ static int keep_rest(struct stream *stream, struct span rest)
     return chunk_queue_append(&stream->waiting, &stream->loop->chunks, rest);
 }
 
+/* What is left of both after `sent` octets. 0 or -ENOMEM. */
+static int keep_rests(struct stream *stream, struct span gathered, struct span octets, size_t sent)
+{
+    size_t of_octets = sent > gathered.size ? sent - gathered.size : 0;
+    int status = keep_rest(stream, span_skip(gathered, sent));
+
+    return status < 0 ? status : keep_rest(stream, span_skip(octets, of_octets));
+}
+
 /* Takes the octets that were gathered for this stream out of the loop's keeping; they stay in
  * loop->out. */
 static struct span take_gathered(struct stream *stream)
@@ -195,18 +204,12 @@ static int try_write(struct stream *stream, struct span gathered, struct span oc
 static int push(struct stream *stream, struct span octets)
 {
     struct span gathered = take_gathered(stream);
-    size_t sent;
     int status = stream->write_error;
 
     if (status == 0 && gathered.size + octets.size > 0) {
         status = try_write(stream, gathered, octets);
-        if (status >= 0) {
-            sent = (size_t)status;
-            status = keep_rest(stream, span_skip(gathered, sent));
-            if (status == 0)
-                status = keep_rest(
-                    stream, span_skip(octets, sent > gathered.size ? sent - gathered.size : 0));
-        }
+        if (status >= 0)
+            status = keep_rests(stream, gathered, octets, (size_t)status);
     }
     if (stream->secret)
         explicit_bzero(stream->loop->out, gathered.size);

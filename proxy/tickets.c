@@ -270,9 +270,7 @@ static int load(int dir, int64_t now_s, struct ticket_keys *ret_keys)
         return status;
     changed = status != 0;
     if (status == -EBADMSG)
-        log_line(
-            LOG_LEVEL_WARNING,
-            "the file of TLS ticket keys is damaged: made anew, clients will do full handshakes");
+        log_line(LOG_LEVEL_WARNING, "the file of TLS ticket keys is damaged and made anew");
     if (status != 0)
         status = make_random(now_s, ret_keys);
     if (status < 0)

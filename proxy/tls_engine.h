@@ -30,8 +30,8 @@ int tls_feed(struct tls *tls, struct span input);
 int tls_keep(struct tls *tls);
 
 bool tls_dry(const struct tls *tls);
-bool tls_pending(
-    const struct tls *tls); /* octets of the peer, or a part of a record, are held here */
+/* Are octets of the peer held here, if only a part of a record? */
+bool tls_pending(const struct tls *tls);
 bool tls_established(const struct tls *tls);
 
 /* DONE, DRY or -EPROTO: failed, the alert has been put out. */

@@ -408,8 +408,8 @@ static void a_ticket_is_good_in_every_context_with_the_same_keys(void **state)
         assert_true(connect_once(two, versions[i], true));
         step_keys(1);
         assert_true(connect_once(one, versions[i], true));
-        step_keys(
-            1); /* the first ticket's key is gone, but it was renewed under the previous one */
+        /* The first ticket's key goes, but it was renewed under the previous one. */
+        step_keys(1);
         assert_true(connect_once(two, versions[i], true));
         step_keys(2); /* the ticket's key is gone */
         assert_false(connect_once(two, versions[i], true));
