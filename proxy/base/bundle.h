@@ -1,8 +1,10 @@
-/* The bundle: all that a child needs to know, in one sealed memfd: settings text, certificates and keys, listeners.
+/* The bundle: all that a child needs to know, in one sealed memfd: settings text, certificates and
+ * keys, listeners.
  *
- * Format: entries of "NAME SIZE\n" and SIZE octets and "\n". Names: "settings" (INI text for settings_load_text),
- * "tls/NAME/certificate", "tls/NAME/key" (PEM), "listener" (one for each listening descriptor, in their order:
- * "LISTEN-NAME ADDRESS"). Only a proxy worker's bundle has keys; an embedded worker's has "settings" and "listener". */
+ * Format: entries of "NAME SIZE\n" and SIZE octets and "\n". Names: "settings" (INI text for
+ * settings_load_text), "tls/NAME/certificate", "tls/NAME/key" (PEM), "listener" (one for each
+ * listening descriptor, in their order: "LISTEN-NAME ADDRESS"). Only a proxy worker's bundle has
+ * keys; an embedded worker's has "settings" and "listener". */
 #ifndef GATEPOST_BASE_BUNDLE_H
 #define GATEPOST_BASE_BUNDLE_H
 
@@ -17,8 +19,10 @@ struct bundle {
 int bundle_read(int fd, struct bundle *ret_bundle);
 void bundle_free(struct bundle *bundle);
 
-/* The `index`-th entry of that name. False where there is none. *ret_content is borrowed from the bundle. */
-bool bundle_find(const struct bundle *bundle, const char *name, size_t index, struct span *ret_content);
+/* The `index`-th entry of that name. False where there is none. *ret_content is borrowed from the
+ * bundle. */
+bool bundle_find(const struct bundle *bundle, const char *name, size_t index,
+                 struct span *ret_content);
 
 /* Writing: create, add, seal. Return 0 or -errno; bundle_create returns the descriptor. */
 int bundle_create(void);

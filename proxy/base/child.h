@@ -1,8 +1,10 @@
-/* The child's end of the control channel: what every program that the supervisor starts has in common.
+/* The child's end of the control channel: what every program that the supervisor starts has in
+ * common.
  *
- * A child is started with a SOCK_SEQPACKET socket at descriptor CHILD_CONTROL_FD. Its first message is the HELLO below,
- * with descriptors; the child checks the build, adopts the log socket, drops its privileges, and answers READY when it
- * serves. End of file on the channel means that the supervisor is gone: drain and exit. */
+ * A child is started with a SOCK_SEQPACKET socket at descriptor CHILD_CONTROL_FD. Its first message
+ * is the HELLO below, with descriptors; the child checks the build, adopts the log socket, drops
+ * its privileges, and answers READY when it serves. End of file on the channel means that the
+ * supervisor is gone: drain and exit. */
 #ifndef GATEPOST_BASE_CHILD_H
 #define GATEPOST_BASE_CHILD_H
 
@@ -11,25 +13,27 @@
 
 #include "proxy/base/span.h"
 
-#define CHILD_CONTROL_FD 3
-#define CHILD_FDS_MAX 200     /* descriptors in one message (the kernel's limit is 253) */
-#define CHILD_GROUPS_MAX 64
+#define CHILD_CONTROL_FD  3
+#define CHILD_FDS_MAX     200 /* descriptors in one message (the kernel's limit is 253) */
+#define CHILD_GROUPS_MAX  64
 #define CHILD_MESSAGE_MAX 4096 /* bytes of one message */
 
 enum child_message {
-    CHILD_HELLO = 1, /* to the child, first: struct child_hello; descriptors: log, bundle, stats, then listeners */
+    CHILD_HELLO = 1, /* to the child, first: struct child_hello; descriptors: log, bundle, stats,
+                        then listeners */
     CHILD_KEYS,      /* to a proxy worker: struct ticket_keys */
-    CHILD_DRAIN,     /* to the child: no new session; end after those that run, at the latest after `drain_ms` */
+    CHILD_DRAIN,     /* to the child: no new session; end after those that run, at the latest after
+                        `drain_ms` */
     CHILD_READY,     /* from the child: it serves */
     CHILD_DRAINED,   /* from the child: no session is left; it exits now */
 };
 
 struct child_hello {
-    uint32_t type; /* CHILD_HELLO */
+    uint32_t type;  /* CHILD_HELLO */
     uint32_t index; /* number of the worker, from 0 */
     char build[64]; /* child_build() of the supervisor; a child of another build exits */
     int32_t supervisor_pid;
-    uint32_t drop;  /* nonzero: change to uid, gid and groups */
+    uint32_t drop; /* nonzero: change to uid, gid and groups */
     uint32_t uid, gid;
     uint32_t group_count;
     uint32_t groups[CHILD_GROUPS_MAX];
@@ -50,17 +54,19 @@ struct child {
 /* The build that this program is of: the version and, where git knows it, the commit. */
 const char *child_build(void);
 
-/* Receives HELLO, sends log lines to it, drops privileges (setgroups, setresgid, setresuid, no_new_privs, not dumpable,
- * SIGPIPE ignored, PDEATHSIG with a getppid check). `name` appears in log lines and must stay. Returns 0, or -errno
- * (-EPROTO: not started by a supervisor of this build), after one line in the log or on standard error.
- * TERM, which is also what the supervisor's death sends, ends the process only when `drain_ms` and a grace have passed. */
+/* Receives HELLO, sends log lines to it, drops privileges (setgroups, setresgid, setresuid,
+ * no_new_privs, not dumpable, SIGPIPE ignored, PDEATHSIG with a getppid check). `name` appears in
+ * log lines and must stay. Returns 0, or -errno
+ * (-EPROTO: not started by a supervisor of this build), after one line in the log or on standard
+ * error. TERM, which is also what the supervisor's death sends, ends the process only when
+ * `drain_ms` and a grace have passed. */
 int child_start(const char *name, struct child *ret_child);
 
 /* Sends a message without a body. 0 or -errno. */
 int child_send(const struct child *child, enum child_message type);
 
-/* Receives one message into `room` (CHILD_MESSAGE_MAX bytes), without blocking. Returns its size, 0 at end of file, or
- * -errno (-EAGAIN: none). Its first four bytes are the type. */
+/* Receives one message into `room` (CHILD_MESSAGE_MAX bytes), without blocking. Returns its size, 0
+ * at end of file, or -errno (-EAGAIN: none). Its first four bytes are the type. */
 long child_receive(const struct child *child, void *room);
 
 #endif
