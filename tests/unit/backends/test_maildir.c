@@ -279,12 +279,36 @@ static int limit_file_size(void)
     return setrlimit(RLIMIT_FSIZE, &limit);
 }
 
+static int write_proc(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "w");
+
+    if (!file)
+        return -1;
+    fputs(text, file);
+    return fclose(file);
+}
+
+/* May mount from now on, for itself alone; where it is not root, as root of a user namespace. */
+static int become_mounter(void)
+{
+    char users[32], groups[32];
+
+    if (geteuid() == 0)
+        return unshare(CLONE_NEWNS);
+    snprintf(users, sizeof(users), "0 %u 1", geteuid());
+    snprintf(groups, sizeof(groups), "0 %u 1", getegid());
+    if (unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0 ||
+        write_proc("/proc/self/setgroups", "deny") < 0 ||
+        write_proc("/proc/self/uid_map", users) < 0)
+        return -1;
+    return write_proc("/proc/self/gid_map", groups);
+}
+
 /* A file system of 64 KiB over the folder, that only this process sees. */
 static int fill_disk(void)
 {
-    int flags = CLONE_NEWNS | (geteuid() == 0 ? 0 : CLONE_NEWUSER);
-
-    if (unshare(flags) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+    if (become_mounter() < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
         return -1;
     return mount("none", folder, "tmpfs", 0, "size=64k");
 }
