@@ -302,7 +302,7 @@ static int launch(struct control *control, const struct control_start *start, in
 int control_start(uv_loop_t *loop, const struct control_start *start, struct control **ret_control)
 {
     struct control *control = calloc(1, sizeof(*control));
-    int control_pair[2], log_pair[2], r;
+    int control_pair[2] = { -1, -1 }, log_pair[2] = { -1, -1 }, r;
 
     if (!control)
         return -ENOMEM;
