@@ -89,7 +89,7 @@ def sanitizer_environment(folder):
     reports.mkdir(exist_ok=True)
     reports.chmod(0o1777)
     return {
-        "ASAN_OPTIONS": f"log_path={reports}/asan:detect_leaks=0:exitcode=99:allocator_may_return_null=1",
+        "ASAN_OPTIONS": f"log_path={reports}/asan:detect_leaks=1:exitcode=99:allocator_may_return_null=1",
         "UBSAN_OPTIONS": f"log_path={reports}/ubsan:print_stacktrace=1:halt_on_error=1:exitcode=99",
     }
 
@@ -235,7 +235,7 @@ class Gatepost:
     def wait_for_log(self, pattern, timeout=15, count=1):
         """Waits until the pattern has been logged `count` times; returns the last match."""
         proc.wait_until(lambda: len(re.findall(pattern, self.log())) >= count, timeout,
-                        f"{count} x {pattern!r} in the log:\n{self.log()[-3000:]}")
+                        lambda: f"{count} x {pattern!r} in the log:\n{self.log()[-3000:]}")
         return list(re.finditer(pattern, self.log()))[-1]
 
     # processes

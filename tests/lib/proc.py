@@ -77,12 +77,14 @@ def status(pid):
 
 
 def wait_until(condition, timeout=10, what="condition"):
-    """Polls until `condition()` is true, and returns what it gave; fails after `timeout` seconds."""
+    """Polls until `condition()` is true, and returns what it gave; fails after `timeout` seconds. `what`: words, or a
+    function that makes them then."""
     end = time.monotonic() + timeout
     while True:
         value = condition()
         if value:
             return value
         if time.monotonic() > end:
-            raise AssertionError(f"not reached within {timeout} s: {what}")
+            words = what() if callable(what) else what
+            raise AssertionError(f"not reached within {timeout} s: {words}")
         time.sleep(0.02)
