@@ -251,7 +251,9 @@ static void host_end(void *context, const struct smtp_transaction *mail, struct 
         text_printf(&line, " (%u refused)", (unsigned)mail->refused_count);
     text_printf(&line, " bytes %llu: ", (unsigned long long)mail->bytes);
     text_put_escaped(&line, verdict, SMTP_REPLY_MAX);
-    log_line(LOG_LEVEL_INFO, "%s", text_str(&line));
+    /* "learning" is the proxy itself, asking what we can do and whether we relay. */
+    log_line(strcmp(smtpd->id, "learning") == 0 ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, "%s",
+             text_str(&line));
 }
 
 static const struct smtp_host host = {
