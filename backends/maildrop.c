@@ -239,7 +239,7 @@ static int list_place(struct maildrop *maildrop, const char *place, size_t *room
         return r;
     }
     while (r == 0 && (errno = 0, entry = readdir(listing)))
-        if (entry->d_name[0] != '.' && entry->d_type != DT_DIR)
+        if (entry->d_name[0] != '.' && (entry->d_type == DT_REG || entry->d_type == DT_UNKNOWN))
             r = add_message(maildrop, place, entry->d_name, room);
     if (r == 0 && !entry)
         r = -errno;
