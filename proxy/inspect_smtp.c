@@ -261,7 +261,7 @@ static int take_message(struct inspect_smtp *inspect, struct span *in, struct sp
         expect(inspect, SMTP_REPLY_FINAL, false);
     } else if (r == MESSAGE_BARE) {
         inspect->mode = SMTP_MODE_REFUSED;
-        inspect->refused = message_scan_end(&inspect->scan);
+        inspect->refused = MESSAGE_END_INSIDE;
     }
     if (ret_piece->size > 0)
         return INSPECT_FORWARD;

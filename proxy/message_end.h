@@ -12,7 +12,8 @@ struct message_end {
     uint8_t matched; /* octets of CRLF.CRLF that the octets seen last are the beginning of */
 };
 
-#define MESSAGE_END_START ((struct message_end){ 2 })
+#define MESSAGE_END_START  ((struct message_end){ 2 })
+#define MESSAGE_END_INSIDE ((struct message_end){ 0 }) /* to begin inside a line */
 
 /* Returns true where the block ends in `in`, and how many of its octets are part of it; else all of
  * them are. */

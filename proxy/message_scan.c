@@ -27,18 +27,6 @@ void message_scan_init(struct message_scan *scan, enum bare_newline rule)
                                    .end = MESSAGE_END_START };
 }
 
-struct message_end message_scan_end(const struct message_scan *scan)
-{
-    static const uint8_t matched[] = {
-        [SCAN_START] = 2, [SCAN_DOT] = 3, [SCAN_DOT_CR] = 4,
-        [SCAN_LINE] = 0,  [SCAN_CR] = 1,  [SCAN_MADE] = 0,
-    };
-
-    if (scan->rule == BARE_NEWLINE_PASS)
-        return scan->end;
-    return (struct message_end){ matched[scan->state] };
-}
-
 /* A newline that the sender did not send as CRLF: `words` stand for it and for what is held. */
 static int make_newline(struct message_scan *scan, struct span words, struct span *ret_piece)
 {

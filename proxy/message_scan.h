@@ -31,15 +31,13 @@ enum message_scan_result {
     MESSAGE_PASS,     /* *ret_piece is the next piece of the message */
     MESSAGE_ENDED, /* *ret_piece is the last piece, its final dot and CRLF included; what follows is
                       no message */
-    MESSAGE_BARE,  /* `reject` only: a bare newline stands here; go on with message_scan_end() */
+    MESSAGE_BARE,  /* `reject` only: a bare newline is found; it is no part of an end, and what
+                      follows is to be searched from MESSAGE_END_INSIDE */
 };
 
 void message_scan_init(struct message_scan *scan, enum bare_newline rule);
 
 /* Takes octets off *in. */
 int message_scan_next(struct message_scan *scan, struct span *in, struct span *ret_piece);
-
-/* To find the end without passing anything more: where the matching of the end stands now. */
-struct message_end message_scan_end(const struct message_scan *scan);
 
 #endif

@@ -112,7 +112,7 @@ static struct result scan_cut(enum bare_newline rule, struct span in, size_t fir
         free(block);
     }
     if (result.verdict == MESSAGE_BARE) { /* as the inspector goes on */
-        struct message_end end = message_scan_end(&scan);
+        struct message_end end = MESSAGE_END_INSIDE;
         size_t size;
 
         if (message_end_find(&end, span_skip(in, at), &size))
