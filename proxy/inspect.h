@@ -30,7 +30,8 @@ enum inspect_verdict {
     INSPECT_WAIT,
     /* Client side only: STARTTLS or STLS is accepted. The piece is the positive reply: it is sent
      * in clear, then comes the handshake; the backend is closed without QUIT. No reply is
-     * outstanding. The caller first checks for surplus. */
+     * outstanding. The caller first checks for surplus; one that cannot do TLS now may answer
+     * otherwise, and go on. */
     INSPECT_TLS,
     /* The piece (may be empty) goes to the client as a last word, then both sides are closed. */
     INSPECT_CLOSE,

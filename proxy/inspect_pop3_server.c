@@ -10,6 +10,9 @@
 
 #include "proxy/inspect_pop3_internal.h"
 
+_Static_assert(sizeof(((struct inspect_facts *)0)->login) == AUTH_NAME_MAX + 1,
+               "a name is copied whole");
+
 enum status { STATUS_OK, STATUS_ERR, STATUS_CHALLENGE, STATUS_NONE };
 
 static enum status status_of(struct span line)

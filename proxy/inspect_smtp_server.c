@@ -11,6 +11,9 @@
 
 #include "proxy/inspect_smtp_internal.h"
 
+_Static_assert(sizeof(((struct inspect_facts *)0)->login) == AUTH_NAME_MAX + 1,
+               "a name is copied whole");
+
 /* One line of a reply: "250-text", "250 text" or "250" (RFC 5321 section 4.2). */
 static bool parse_reply(struct span line, unsigned *ret_code, bool *ret_last)
 {
