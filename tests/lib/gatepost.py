@@ -95,10 +95,13 @@ def sanitizer_environment(folder):
 
 
 class Gatepost:
-    def __init__(self, sections=None, users=(USER,), password=PASSWORD, ready_timeout=60, environment=None, build=None):
+    def __init__(self, sections=None, users=(USER,), password=PASSWORD, ready_timeout=60, environment=None, build=None,
+                 prefix=()):
+        """`prefix`: words before the program, such as ("prlimit", "--nofile=200:200")."""
         self.build = pathlib.Path(build) if build else BUILD
         self.folder = make_folder()
         self.password = password
+        self.prefix = prefix
         self.process = None
         self.ready_timeout = ready_timeout
         self.environment = {**os.environ, **sanitizer_environment(self.folder), **(environment or {})}
@@ -161,9 +164,9 @@ class Gatepost:
 
     def start(self, wait=True):
         self._stderr = open(self.folder / "log", "ab")
-        self.process = subprocess.Popen([self.build / "proxy" / "gatepost", "-c", self.ini], cwd=self.folder,
-                                        stdin=subprocess.DEVNULL, stdout=self._stderr, stderr=self._stderr,
-                                        env=self.environment)
+        self.process = subprocess.Popen([*self.prefix, self.build / "proxy" / "gatepost", "-c", self.ini],
+                                        cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL,
+                                        stdout=self._stderr, stderr=self._stderr)
         if wait:
             self.wait_ready()
         return self

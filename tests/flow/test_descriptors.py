@@ -1,0 +1,189 @@
+"""Descriptors: accepting pauses where they end and goes on when one is free; what is opened and dropped leaves nothing behind (P8)."""
+import re
+import select
+
+import pytest
+
+import gatepost as library
+import messages
+import proc
+from backend import Backend, smtp_script
+from certificates import client_context
+from wire import Wire, smtp_session
+
+ENVELOPE = (("MAIL FROM:<bert@example.org>", "250"), (f"RCPT TO:<{library.USER}>", "250"))
+
+
+def session_limit(gate):
+    return int(gate.wait_for_log(r"worker 0 serves at most (\d+) sessions")[1])
+
+
+def greeted(wires):
+    """Those of the connections that have something to read."""
+    return [wire for wire in wires if select.select([wire.socket], [], [], 0)[0]]
+
+
+def connect(gate, port, count):
+    return [Wire(gate.port(port), 60) for _ in range(count)]
+
+
+LIMITS = [(("prlimit", "--nofile=200:200"), None), (("prlimit", "--nofile=100:100"), None), ((), "5")]
+
+
+@pytest.mark.parametrize("prefix, max_sessions", LIMITS, ids=["200 descriptors", "100 descriptors", "5 sessions"])
+def test_at_the_limit_accepting_pauses_and_everybody_is_served_in_the_end(folder, prefix, max_sessions):
+    """Every session holds two descriptors, as it does while mail is relayed: even so none runs out."""
+    with Backend(folder / "s.sock", smtp_script(), backlog=512):
+        over = {"gatepost": {"workers": 1}, "limits": {"max_sessions": max_sessions},
+                "backend smtp": {"address": f"unix:{folder}/s.sock"}}
+        with library.Gatepost(over, prefix=prefix) as gate:
+            worker, limit = gate.workers()[0], session_limit(gate)
+            wires = connect(gate, "smtp", limit + 20) + connect(gate, "submission", 10)
+            served = 0
+            while wires:
+                proc.wait_until(lambda: len(greeted(wires)) >= min(limit, len(wires)), 30, "the greetings")
+                now = greeted(wires)
+                assert len(now) <= limit, "no more sessions than the limit"
+                for wire in now:
+                    smtp_session(wire).commands(*ENVELOPE)
+                assert proc.descriptor_count(worker) <= 200
+                assert len(greeted(wires)) == 0, "nobody is let in, or turned away, while all places are taken"
+                for wire in now:
+                    wire.quit()
+                wires = [wire for wire in wires if wire not in now]
+                served += len(now)
+            assert served == limit + 30, "nobody was dropped"
+            gate.wait_idle()
+            assert not re.search("Too many open files|was ended by", gate.log())
+
+
+def test_a_client_that_goes_away_while_it_waits_does_no_harm():
+    with library.Gatepost({"gatepost": {"workers": 1}, "limits": {"max_sessions": 3}}) as gate:
+        first = connect(gate, "pop3", 3)
+        for wire in first:
+            wire.expect("+OK")
+        for wire in connect(gate, "pop3", 40):
+            wire.reset()
+        last = connect(gate, "pop3", 1)[0]
+        for wire in first:
+            wire.quit()
+        last.expect("+OK")
+        last.quit()
+        gate.wait_idle()
+
+
+def test_sessions_beyond_those_of_the_mail_store_are_told_so_and_the_next_is_served():
+    with library.Gatepost({"mailstore": {"max_sessions": 3}}) as gate:
+        wires = []
+        for _ in range(3):
+            wires.append(Wire(gate.port("smtp")))
+            smtp_session(wires[-1]).commands(*ENVELOPE)
+        with Wire(gate.port("smtp")) as wire:
+            smtp_session(wire)
+            wire.command("MAIL FROM:<bert@example.org>", "421")
+            assert wire.at_eof()
+        wires.pop().quit()
+        smtpd = gate.smtpd()[0]
+        proc.wait_until(lambda: len(proc.children(smtpd)) < 3, 15, "the end of a session process")
+        smtp_session(Wire(gate.port("smtp"))).commands(*ENVELOPE).quit()
+        for wire in wires:
+            wire.quit()
+        gate.wait_idle()
+
+
+# opened and dropped
+
+
+def drop_at_once(wire, context):
+    wire.close()
+
+
+def drop_by_reset(wire, context):
+    wire.reset()
+
+
+def drop_in_a_line(wire, context):
+    wire.send(b"EHL")
+    wire.vanish()
+
+
+def drop_in_half_a_hello(wire, context):
+    wire.send_raw(wire.begin_tls(context)[:100])
+    wire.vanish()
+
+
+def reset_in_half_a_hello(wire, context):
+    wire.send_raw(wire.begin_tls(context)[:100])
+    wire.reset()
+
+
+def reset_in_the_handshake(wire, context):
+    wire.send_raw(wire.begin_tls(context))
+    wire.reset()
+
+
+def vanish_in_the_handshake(wire, context):
+    wire.send_raw(wire.begin_tls(context))
+    wire.vanish()
+
+
+def reset_behind_starttls(wire, context):
+    wire.send(b"EHLO me.example\r\nSTARTTLS\r\n")
+    wire.reset()
+
+
+def reset_in_data(wire, context):
+    wire.send(b"EHLO me.example\r\nMAIL FROM:<bert@example.org>\r\nRCPT TO:<%s>\r\nDATA\r\nSubject: half\r\n"
+              % library.USER.encode())
+    wire.reset()
+
+
+def vanish_under_tls(wire, context):
+    wire.start_tls(context)
+    wire.vanish()
+
+
+WAYS = [drop_at_once, drop_by_reset, drop_in_a_line, drop_in_half_a_hello, reset_in_half_a_hello,
+        reset_in_the_handshake, vanish_in_the_handshake, reset_behind_starttls, reset_in_data, vanish_under_tls]
+
+
+def storm(gate, context, count):
+    """So many connections, a hundred at a time, each dropped in one of the ways."""
+    ports = [gate.port(name) for name in ("smtp", "smtp-alt", "submission")]
+    for start in range(0, count, 100):
+        wires = [Wire(ports[(start + n) % len(ports)], 60) for n in range(100)]
+        for number, wire in enumerate(wires):
+            WAYS[number % len(WAYS)](wire, context)
+
+
+def private_kib(gate):
+    return sum(proc.memory_kib(pid, "Private_Dirty") for pid in gate.workers())
+
+
+def test_p8_5000_connections_that_are_dropped_leave_nothing_behind():
+    gate = library.Gatepost({"limits": {"handshake_timeout": "5s"}})
+    gate.environment["ASAN_OPTIONS"] += ":quarantine_size_mb=1:thread_local_quarantine_size_kb=64"
+    with gate:
+        context = client_context()
+        everyone = gate.workers() + gate.smtpd() + gate.pop3d()
+        held = {pid: proc.descriptor_count(pid) for pid in everyone}
+        storm(gate, context, 2000)
+        gate.wait_idle(30)
+        before = private_kib(gate)
+        storm(gate, context, 3000)
+        gate.wait_idle(30)
+        grown = private_kib(gate) - before
+        assert grown < 3000, f"{grown} KiB: a session, or its TLS engine, is larger than 1 KiB"
+        for daemon in gate.smtpd() + gate.pop3d():
+            proc.wait_until(lambda: not proc.children(daemon), 30, "the end of all session processes")
+        assert gate.workers() + gate.smtpd() + gate.pop3d() == everyone, "nobody had to be started again"
+        assert {pid: proc.descriptor_count(pid) for pid in everyone} == held
+        assert "was ended by" not in gate.log()
+        assert gate.messages() == [], "half a message is none"
+        assert not list((gate.maildir() / "tmp").glob("*"))
+        wire = smtp_session(Wire(gate.port("smtp")), context, "starttls")
+        wire.commands(*ENVELOPE, ("DATA", "354"))
+        wire.send(messages.stuffed(messages.trap_message(8192)))
+        wire.expect("250")
+        wire.quit()
+        assert len(gate.messages()) == 1
