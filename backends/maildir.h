@@ -1,8 +1,9 @@
 /* The mail store: STORE/DOMAIN/LOCAL/Maildir/{tmp,new,cur}, readable by any other Maildir program.
  *
- * Messages lie on disk with LF line ends, as other Maildir programs expect; file names carry ",S=<bytes on disk>" and
- * ",W=<octets with CRLF>" (the Maildir++ convention), so that sizes cost no open. All functions block. Errors are
- * -errno: -ENOSPC and -EDQUOT mean a full disk. */
+ * Messages lie on disk with LF line ends, as other Maildir programs expect; file names carry
+ * ",S=<bytes on disk>" and
+ * ",W=<octets with CRLF>" (the Maildir++ convention), so that sizes cost no open. All functions
+ * block. Errors are -errno: -ENOSPC and -EDQUOT mean a full disk. */
 #ifndef GATEPOST_BACKENDS_MAILDIR_H
 #define GATEPOST_BACKENDS_MAILDIR_H
 
@@ -14,19 +15,24 @@
 int maildir_create(const char *store, const char *user);
 
 /* Delivery: one message, written once, linked into every recipient's Maildir.
- * begin -> write (message octets with CRLF line ends, any number of pieces, no dot-stuffing) -> commit or abort. */
+ * begin -> write (message octets with CRLF line ends, any number of pieces, no dot-stuffing) ->
+ * commit or abort. */
 struct delivery;
 
-/* `users` are the local recipients (whole names); the message is written into the first one's tmp/. */
-int delivery_begin(const char *store, const char *const *users, size_t count, struct delivery **ret_delivery);
+/* `users` are the local recipients (whole names); the message is written into the first one's tmp/.
+ */
+int delivery_begin(const char *store, const char *const *users, size_t count,
+                   struct delivery **ret_delivery);
 int delivery_write(struct delivery *delivery, struct span octets);
 
-/* When 0 is returned the message is durable for every recipient: fsync of the file, link into each new/, fsync of
- * each directory. On an error nothing of it is visible to anybody (links already made are removed). Frees. */
+/* When 0 is returned the message is durable for every recipient: fsync of the file, link into each
+ * new/, fsync of each directory. On an error nothing of it is visible to anybody (links already
+ * made are removed). Frees. */
 int delivery_commit(struct delivery *delivery);
 void delivery_abort(struct delivery *delivery);
 
-/* A maildrop as a POP3 session sees it: a fixed, ordered list of messages (RFC 1939 section 3, 4). */
+/* A maildrop as a POP3 session sees it: a fixed, ordered list of messages (RFC 1939 section 3, 4).
+ */
 struct maildrop_message {
     char *path;      /* file name below the Maildir, "new/..." or "cur/..." */
     char uid[71];    /* UIDL: at most 70 characters from 0x21 to 0x7E */
@@ -41,16 +47,16 @@ struct maildrop {
     int lock;   /* descriptor that holds the lock */
 };
 
-/* Locks (one POP3 session at a time; fcntl OFD lock on Maildir/.gatepost-pop3.lock) and lists. Messages in new/ and
- * cur/ by time of arrival, then name. -EBUSY: another session has it. */
+/* Locks (one POP3 session at a time; fcntl OFD lock on Maildir/.gatepost-pop3.lock) and lists.
+ * Messages in new/ and cur/ by time of arrival, then name. -EBUSY: another session has it. */
 int maildrop_open(const char *store, const char *user, struct maildrop *ret_maildrop);
 
-/* Opens the text of one message for reading. -ENOENT where another program has removed it; one that another program
- * has moved from new/ to cur/ or re-flagged is found again. */
+/* Opens the text of one message for reading. -ENOENT where another program has removed it; one that
+ * another program has moved from new/ to cur/ or re-flagged is found again. */
 int maildrop_read(struct maildrop *maildrop, size_t index, FILE **ret_file);
 
-/* UPDATE: removes the messages marked deleted, then fsyncs the folders. Returns 0, or the first error; goes on with
- * the others. Without this call nothing is removed. */
+/* UPDATE: removes the messages marked deleted, then fsyncs the folders. Returns 0, or the first
+ * error; goes on with the others. Without this call nothing is removed. */
 int maildrop_update(struct maildrop *maildrop);
 void maildrop_close(struct maildrop *maildrop);
 

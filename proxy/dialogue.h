@@ -1,16 +1,19 @@
-/* What the rule of a port says about the dialogue with its clients: shared by negotiate and the inspectors.
+/* What the rule of a port says about the dialogue with its clients: shared by negotiate and the
+ * inspectors.
  *
- * Made once for each listener from the settings, immutable, borrowed by every session of that listener. */
+ * Made once for each listener from the settings, immutable, borrowed by every session of that
+ * listener. */
 #ifndef GATEPOST_PROXY_DIALOGUE_H
 #define GATEPOST_PROXY_DIALOGUE_H
 
 #include "conf/settings.h"
 #include "proxy/base/text.h"
 
-#define DIALOGUE_REPLY_MAX 20480 /* octets of the longest reply that we make: a whole EHLO list and its line ends */
+#define DIALOGUE_REPLY_MAX                                                                         \
+    20480 /* octets of the longest reply that we make: a whole EHLO list and its line ends */
 
-/* Longest command lines, with CRLF. SMTP: RFC 5321 section 4.5.3.1.4, with room for ESMTP parameters; RFC 4954 section 4.
- * POP3: RFC 2449 section 4. */
+/* Longest command lines, with CRLF. SMTP: RFC 5321 section 4.5.3.1.4, with room for ESMTP
+ * parameters; RFC 4954 section 4. POP3: RFC 2449 section 4. */
 #define SMTP_LINE_MAX      512
 #define SMTP_PATH_LINE_MAX 2048 /* MAIL and RCPT */
 #define POP3_LINE_MAX      255
@@ -28,10 +31,11 @@ struct dialogue_rule {
     enum bare_newline bare_newline;
     unsigned max_errors;
     uint64_t size_limit; /* 0: the server's own */
-    /* For words that tell a user what to set: numbers of ports in this configuration, 0 where there is none. */
-    unsigned port;           /* this one */
-    unsigned implicit_port;  /* the same protocol, TLS first */
-    unsigned starttls_port;  /* the same protocol, STARTTLS or STLS */
+    /* For words that tell a user what to set: numbers of ports in this configuration, 0 where there
+     * is none. */
+    unsigned port;          /* this one */
+    unsigned implicit_port; /* the same protocol, TLS first */
+    unsigned starttls_port; /* the same protocol, STARTTLS or STLS */
 };
 
 #endif

@@ -10,7 +10,9 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
+#include <poll.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
@@ -33,6 +35,16 @@ struct shared {
 size_t server_shared_bytes(void)
 {
     return sizeof(struct shared);
+}
+
+int server_shared_init(int fd)
+{
+    unsigned char secret[HINTS_SECRET];
+
+    if (getrandom(secret, sizeof(secret), 0) != sizeof(secret) ||
+        pwrite(fd, secret, sizeof(secret), offsetof(struct shared, hint_secret)) != sizeof(secret))
+        return -errno;
+    return 0;
 }
 
 static int map_shared(struct server *server)
@@ -256,29 +268,48 @@ static void drain(struct server *server)
     stop_if_done(server);
 }
 
-static void on_control(uv_poll_t *handle, int status, int events)
+/* Takes one message. False: there is none now, or the channel has ended (*ret_gone). */
+static bool take_message(struct server *server, bool *ret_gone)
 {
-    struct server *server = handle->data;
     unsigned char message[CHILD_MESSAGE_MAX];
-    uint32_t type;
-    long size;
+    uint32_t type = 0;
+    long size = child_receive(server->child, message);
 
-    (void)status;
-    (void)events;
-    size = child_receive(server->child, message);
-    if (size == -EAGAIN)
-        return;
-    if (size < 4) { /* the supervisor is gone */
-        uv_poll_stop(handle);
-        drain(server);
-        return;
-    }
+    *ret_gone = size != -EAGAIN && size < (long)sizeof(type);
+    if (size < (long)sizeof(type))
+        return false;
     memcpy(&type, message, sizeof(type));
     if (type == CHILD_KEYS && (size_t)size >= sizeof(type) + sizeof(server->keys))
         memcpy(&server->keys, message + size - sizeof(server->keys), sizeof(server->keys));
     else if (type == CHILD_DRAIN)
         drain(server);
     explicit_bzero(message, sizeof(message));
+    return true;
+}
+
+static void on_control(uv_poll_t *handle, int status, int events)
+{
+    struct server *server = handle->data;
+    bool gone;
+
+    (void)status;
+    (void)events;
+    if (take_message(server, &gone) || !gone)
+        return;
+    uv_poll_stop(handle); /* the supervisor is gone */
+    drain(server);
+}
+
+/* The ticket keys come right behind HELLO: nobody is served before they are here. */
+static void await_keys(struct server *server)
+{
+    static const struct ticket_keys none;
+    struct pollfd control = { .fd = server->child->control_fd, .events = POLLIN };
+    bool gone = false;
+
+    while (!gone && memcmp(&server->keys, &none, sizeof(none)) == 0)
+        if (poll(&control, 1, -1) > 0)
+            take_message(server, &gone);
 }
 
 static int start(struct server *server)
@@ -338,7 +369,7 @@ int server_run(const struct child *child)
     server.started_s = time(NULL);
     r = start(&server);
     if (r < 0) {
-        log_line(LOG_LEVEL_ERROR, "worker %u cannot start: %s", child->hello.index, err_text(r));
+        log_line(LOG_LEVEL_ERROR, "cannot start: %s", err_text(r));
         return 1;
     }
     set_session_limit(&server);
@@ -347,8 +378,8 @@ int server_run(const struct child *child)
     uv_poll_init(server.uv, &server.control, child->control_fd);
     uv_poll_start(&server.control, UV_READABLE, on_control);
     learn_all(&server);
-    log_line(LOG_LEVEL_INFO, "worker %u serves at most %zu sessions", child->hello.index,
-             server.session_limit);
+    log_line(LOG_LEVEL_INFO, "serves at most %zu sessions", server.session_limit);
+    await_keys(&server);
     child_send(child, CHILD_READY);
     uv_run(server.uv, UV_RUN_DEFAULT);
     stop(&server);

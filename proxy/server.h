@@ -54,6 +54,10 @@ int server_run(const struct child *child);
 /* Size of the memory that all workers share: counters, the secret of the hints, the hints. */
 size_t server_shared_bytes(void);
 
+/* For the supervisor, once: fills what is not zero in a fresh memfd of that size. 0, or -errno
+ * (errno is set too). */
+int server_shared_init(int fd);
+
 /* For sessions: one has ended; a connection that waits may be accepted now. */
 void server_session_gone(struct server *server);
 

@@ -102,7 +102,8 @@ static int make_shared(void)
     int fd = memfd_create("gatepost-shared", MFD_CLOEXEC | MFD_ALLOW_SEALING), r;
 
     if (fd >= 0 && ftruncate(fd, (off_t)server_shared_bytes()) == 0 &&
-        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
+        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0 &&
+        server_shared_init(fd) == 0)
         return fd;
     r = -errno;
     if (fd >= 0)

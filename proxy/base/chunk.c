@@ -51,7 +51,8 @@ static void give_back(struct chunk_pool *pool, struct chunk *chunk)
 }
 
 /* Makes sure that `need` more bytes fit, by chaining new chunks behind the last one. */
-static int reserve(struct chunk_queue *queue, struct chunk_pool *pool, size_t need, struct chunk **ret_new)
+static int reserve(struct chunk_queue *queue, struct chunk_pool *pool, size_t need,
+                   struct chunk **ret_new)
 {
     size_t room = queue->last ? CHUNK_BYTES - queue->last->end : 0;
     struct chunk *head = NULL, **tail = &head;
@@ -108,7 +109,8 @@ struct span chunk_queue_front(const struct chunk_queue *queue)
 {
     const struct chunk *chunk = queue->first;
 
-    return chunk ? span_of(chunk->data + chunk->start, chunk->end - chunk->start) : span_of(NULL, 0);
+    return chunk ? span_of(chunk->data + chunk->start, chunk->end - chunk->start)
+                 : span_of(NULL, 0);
 }
 
 void chunk_queue_consume(struct chunk_queue *queue, struct chunk_pool *pool, size_t count)

@@ -1,8 +1,9 @@
 /* Pooled pieces of memory for bytes that must wait, and queues of them.
  *
- * A chunk_pool belongs to one event loop and is not locked. A queue keeps bytes in order; it takes a chunk when it
- * needs one and gives it back as soon as it is drained, so an empty queue owns nothing. Freed chunks are kept for
- * reuse up to `keep` of them. Chunks that may hold a password are wiped on request (chunk_queue_clear). */
+ * A chunk_pool belongs to one event loop and is not locked. A queue keeps bytes in order; it takes
+ * a chunk when it needs one and gives it back as soon as it is drained, so an empty queue owns
+ * nothing. Freed chunks are kept for reuse up to `keep` of them. Chunks that may hold a password
+ * are wiped on request (chunk_queue_clear). */
 #ifndef GATEPOST_BASE_CHUNK_H
 #define GATEPOST_BASE_CHUNK_H
 

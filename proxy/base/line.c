@@ -1,13 +1,14 @@
 /* Cuts a stream of bytes into command lines; see line.h for what ends, spoils and voids a line.
  *
- * Happy path: the whole line stands in the input and is returned in place. Otherwise its beginning is held on the
- * heap until its end arrives. Fails only for want of memory. */
+ * Happy path: the whole line stands in the input and is returned in place. Otherwise its beginning
+ * is held on the heap until its end arrives. Fails only for want of memory. */
 #include "proxy/base/line.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
-#define HELD_ROOM_FIRST 128 /* bytes; most command lines fit, so a slow typist costs one small piece (guessed) */
+#define HELD_ROOM_FIRST                                                                            \
+    128 /* bytes; most command lines fit, so a slow typist costs one small piece (guessed) */
 
 void line_init(struct line *line, enum line_mode mode, uint32_t limit)
 {
@@ -66,7 +67,8 @@ static int end_line(struct line *line, struct span body, struct span *ret_line)
 
     if (crlf)
         body.size--;
-    if (line->mode == LINE_STRICT && memchr(body.data ? (const void *)body.data : "", '\0', body.size))
+    if (line->mode == LINE_STRICT &&
+        memchr(body.data ? (const void *)body.data : "", '\0', body.size))
         line->spoiled = true;
     if (line->mode == LINE_STRICT && span_find(body, '\r') < body.size)
         line->spoiled = true;
@@ -88,7 +90,8 @@ static int keep_beginning(struct line *line, struct span part)
     if (part.size == 0)
         return LINE_MORE;
     line->after_cr = part.data[part.size - 1] == '\r';
-    /* One byte more than the limit allows may be a CR that the limit counts already, or not: hold it. */
+    /* One byte more than the limit allows may be a CR that the limit counts already, or not: hold
+     * it. */
     if (line->discarding || line->held_size + part.size >= line->limit) {
         release_held(line);
         line->discarding = true;
@@ -97,8 +100,8 @@ static int keep_beginning(struct line *line, struct span part)
     return hold(line, part) < 0 ? -ENOMEM : LINE_MORE;
 }
 
-/* Behind a reported bare LF: skips to the CRLF that ends the void. Returns LINE_MORE, or LINE_SPOILED for one more
- * bare LF; 0 when the void has ended. */
+/* Behind a reported bare LF: skips to the CRLF that ends the void. Returns LINE_MORE, or
+ * LINE_SPOILED for one more bare LF; 0 when the void has ended. */
 static int skip_void(struct line *line, struct span *in)
 {
     while (in->size > 0) {

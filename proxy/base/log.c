@@ -1,4 +1,5 @@
-/* One line of log: to standard error in the supervisor, as a datagram to the supervisor in every child. */
+/* One line of log: to standard error in the supervisor, as a datagram to the supervisor in every
+ * child. */
 #include "proxy/base/log.h"
 
 #include <stdarg.h>
@@ -60,7 +61,9 @@ void log_relay(enum log_level level, const char *text, unsigned long size)
         struct span byte = span_of(text + i, 1);
 
         if (*byte.data >= 0x20 && *byte.data != 0x7f)
-            text_put(&line, byte); /* peers' bytes were escaped where the line was made; UTF-8 of ours passes */
+            text_put(
+                &line,
+                byte); /* peers' bytes were escaped where the line was made; UTF-8 of ours passes */
         else
             text_put_escaped(&line, byte, 1);
     }
@@ -77,8 +80,9 @@ static void send_line(enum log_level level, const char *text, size_t size)
     }
     if (log_state.lost > log_state.lost_told) {
         char told[96];
-        int length = snprintf(told, sizeof(told), "%c%s: %lu log lines were lost before this one",
-                              '0' + LOG_LEVEL_WARNING, log_state.name, log_state.lost - log_state.lost_told);
+        int length =
+            snprintf(told, sizeof(told), "%c%s: %lu log lines were lost before this one",
+                     '0' + LOG_LEVEL_WARNING, log_state.name, log_state.lost - log_state.lost_told);
 
         if (send(log_state.fd, told, (size_t)length, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
             log_state.lost_told = log_state.lost;

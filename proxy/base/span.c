@@ -1,4 +1,5 @@
-/* Looking at borrowed bytes: comparing, searching, taking words. Nothing here can fail but the parse of a number. */
+/* Looking at borrowed bytes: comparing, searching, taking words. Nothing here can fail but the
+ * parse of a number. */
 #include "proxy/base/span.h"
 
 static unsigned char lower(unsigned char byte)

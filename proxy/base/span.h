@@ -1,7 +1,7 @@
 /* A borrowed piece of bytes: pointer and length, never NUL-terminated, never owned.
  *
- * Bytes from a peer travel as a struct span through the whole product. The helpers below only look; none of
- * them allocates, and none writes through the pointer. */
+ * Bytes from a peer travel as a struct span through the whole product. The helpers below only look;
+ * none of them allocates, and none writes through the pointer. */
 #ifndef GATEPOST_BASE_SPAN_H
 #define GATEPOST_BASE_SPAN_H
 
@@ -55,15 +55,15 @@ size_t span_find(struct span span, unsigned char byte);
 /* Index of the first occurrence of `needle`, or span.size. */
 size_t span_search(struct span span, struct span needle);
 
-/* Takes the next word off *rest: skips spaces and tabs, returns the bytes up to the next space or tab (empty at
- * the end), and leaves *rest behind the word and the spaces that follow it. */
+/* Takes the next word off *rest: skips spaces and tabs, returns the bytes up to the next space or
+ * tab (empty at the end), and leaves *rest behind the word and the spaces that follow it. */
 struct span span_take_word(struct span *rest);
 
 /* `span` without spaces and tabs at both ends. */
 struct span span_trim(struct span span);
 
-/* Parses 1 to 20 decimal digits, nothing else. Returns false where that is not what `span` is, or where the
- * number does not fit in 64 bits. */
+/* Parses 1 to 20 decimal digits, nothing else. Returns false where that is not what `span` is, or
+ * where the number does not fit in 64 bits. */
 bool span_parse_u64(struct span span, uint64_t *ret_value);
 
 #endif

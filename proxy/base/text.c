@@ -1,4 +1,5 @@
-/* Appending text to lent room, escaping what came from a peer, and base64. Fails only by setting `overflow`. */
+/* Appending text to lent room, escaping what came from a peer, and base64. Fails only by setting
+ * `overflow`. */
 #include "proxy/base/text.h"
 
 #include <stdarg.h>

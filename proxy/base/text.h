@@ -1,7 +1,8 @@
-/* A bounded writer: text is appended into room that the caller lends, and what does not fit is never half written.
+/* A bounded writer: text is appended into room that the caller lends, and what does not fit is
+ * never half written.
  *
- * `overflow` stays set once an append did not fit; the caller checks it once, at the end. `data` always holds
- * `size` bytes and is not NUL-terminated; text_str() terminates it. */
+ * `overflow` stays set once an append did not fit; the caller checks it once, at the end. `data`
+ * always holds `size` bytes and is not NUL-terminated; text_str() terminates it. */
 #ifndef GATEPOST_BASE_TEXT_H
 #define GATEPOST_BASE_TEXT_H
 
@@ -21,8 +22,9 @@ void text_put(struct text *text, struct span bytes);
 void text_puts(struct text *text, const char *string);
 void text_printf(struct text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Appends bytes from a peer made harmless: printable ASCII as it is, backslash and all else as \xHH, at most
- * `limit` bytes of input (then "..."). The only way in which a peer's bytes reach a log or a terminal. */
+/* Appends bytes from a peer made harmless: printable ASCII as it is, backslash and all else as
+ * \xHH, at most `limit` bytes of input (then "..."). The only way in which a peer's bytes reach a
+ * log or a terminal. */
 void text_put_escaped(struct text *text, struct span bytes, size_t limit);
 
 /* Base64 (RFC 4648, section 4, with padding) of `bytes`. */
@@ -36,8 +38,8 @@ static inline struct span text_span(const struct text *text)
     return span_of(text->data, text->size);
 }
 
-/* Decodes base64 strictly: padding required, no white space. Returns the number of bytes written to `into`
- * (at most `room`), or -1 where `encoded` is no base64 or does not fit. */
+/* Decodes base64 strictly: padding required, no white space. Returns the number of bytes written to
+ * `into` (at most `room`), or -1 where `encoded` is no base64 or does not fit. */
 long base64_decode(struct span encoded, unsigned char *into, size_t room);
 
 #endif

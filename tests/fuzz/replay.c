@@ -1,5 +1,5 @@
-/* Runs a fuzz target over every file of the folders named on the command line: a corpus replayed without libFuzzer.
- * Fails when a folder holds no file, so that a lost corpus is noticed. */
+/* Runs a fuzz target over every file of the folders named on the command line: a corpus replayed
+ * without libFuzzer. Fails when a folder holds no file, so that a lost corpus is noticed. */
 #include <dirent.h>
 #include <stdint.h>
 #include <stdio.h>
