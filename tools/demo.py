@@ -32,6 +32,7 @@ PORTS = (
     Port(26, "smtp-alt", "SMTP: where 25 is blocked"),
     Port(587, "submission", "SMTP: send mail"),
 )
+HOST = "127.0.0.1"  # a name would need somebody who resolves it
 TIMEOUT_S = 30
 AS_ROOT = os.geteuid() == 0
 
@@ -222,8 +223,8 @@ class Proof:
     def smtp(self, port, kind):
         number = port.number + self.offset
         if kind == "implicit":
-            return smtplib.SMTP_SSL("localhost", number, timeout=TIMEOUT_S, context=self.context)
-        client = smtplib.SMTP("localhost", number, timeout=TIMEOUT_S)
+            return smtplib.SMTP_SSL(HOST, number, timeout=TIMEOUT_S, context=self.context)
+        client = smtplib.SMTP(HOST, number, timeout=TIMEOUT_S)
         if kind == "starttls":
             client.starttls(context=self.context)
         return client
@@ -247,8 +248,8 @@ class Proof:
     def pop3(self, port, kind):
         number = port.number + self.offset
         if kind == "implicit":
-            return poplib.POP3_SSL("localhost", number, timeout=TIMEOUT_S, context=self.context)
-        client = poplib.POP3("localhost", number, timeout=TIMEOUT_S)
+            return poplib.POP3_SSL(HOST, number, timeout=TIMEOUT_S, context=self.context)
+        client = poplib.POP3(HOST, number, timeout=TIMEOUT_S)
         if kind == "starttls":
             client.stls(context=self.context)
         return client
