@@ -27,10 +27,10 @@ static uint64_t patience(const struct session *session)
 {
     bool pop3 = session->rule->protocol == PROTOCOL_POP3;
 
-    if (opaque(session))
-        return limits(session)->opaque_idle_timeout_ms;
     if (stream_waiting(&session->client) > 0 || stream_waiting(&session->backend) > 0)
         return limits(session)->write_timeout_ms;
+    if (opaque(session))
+        return limits(session)->opaque_idle_timeout_ms;
     if (pop3)
         return limits(session)->pop3_idle_timeout_ms;
     switch (inspector_phase(&session->inspector)) {
@@ -331,6 +331,21 @@ void relay_backend_end(struct session *session)
         session_finish(session, "the server closed the connection while it owed a reply");
 }
 
+/* A stalled write has gone: from now on something else is awaited. */
+void relay_drained(struct session *session)
+{
+    session_deadline(session, patience(session));
+}
+
+/* The server's reply is overdue. */
+static bool owes_reply(const struct session *session)
+{
+    enum inspect_phase phase = inspector_phase(&session->inspector);
+
+    return (phase == INSPECT_PHASE_REPLY || phase == INSPECT_PHASE_FINAL) &&
+           !inspector_in_reply(&session->inspector);
+}
+
 void relay_timeout(struct session *session)
 {
     bool quiet = !opaque(session) && inspector_quiet(&session->inspector);
@@ -339,10 +354,19 @@ void relay_timeout(struct session *session)
         session_abort(session, true, "the client does not read");
         return;
     }
+    if (stream_waiting(&session->backend) > 0) {
+        session_abort(session, false, "the server does not read");
+        return;
+    }
     if (quiet && !session_reply_event(session, NEGOTIATE_TIMEOUT))
         return;
     if (quiet) {
         session_finish(session, "no command in time");
+        return;
+    }
+    if (!opaque(session) && owes_reply(session)) {
+        if (session_reply_event(session, NEGOTIATE_NO_BACKEND))
+            session_finish(session, "the server owed a reply for too long");
         return;
     }
     session_abort(session, false,

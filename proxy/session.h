@@ -176,5 +176,6 @@ void relay_backend_end(struct session *session);
 void relay_timeout(struct session *session);
 void relay_shutdown(struct session *session);
 void relay_resume(struct session *session);
+void relay_drained(struct session *session);
 
 #endif

@@ -82,6 +82,12 @@ static void backend_lost(struct session *session)
     session_finish(session, "the server closed the connection");
 }
 
+/* The same during a handshake, where nothing can be said. */
+static void backend_gone(struct session *session)
+{
+    session_abort(session, false, "the server closed the connection");
+}
+
 static void learn_timeout(struct session *session)
 {
     backend_stop_waiting(&session->waiter);
@@ -108,18 +114,19 @@ static const struct session_cell table[ST_COUNT][EV_COUNT] = {
             ON(EV_LEARNED, bug), ON(EV_BACKEND_UP, bug), ON(EV_BACKEND_DATA, backend_lost),
             ON(EV_BACKEND_END, backend_lost), ON(EV_BACKEND_DRAINED, ignore),
             ON(EV_TIMEOUT, front_timeout), ON(EV_SHUTDOWN, say_shutdown)),
-    [ST_LEARN] =
-        ROW(ON(EV_CLIENT_DATA, hold), ON(EV_CLIENT_END, end_later), ON(EV_CLIENT_GONE, vanish),
-            ON(EV_CLIENT_DRAINED, ignore), ON(EV_TLS_READY, bug), ON(EV_TLS_FAILED, bug),
-            ON(EV_LEARNED, front_learned), ON(EV_BACKEND_UP, bug), ON(EV_BACKEND_DATA, bug),
-            ON(EV_BACKEND_END, bug), ON(EV_BACKEND_DRAINED, bug), ON(EV_TIMEOUT, learn_timeout),
-            ON(EV_SHUTDOWN, shutdown_later)),
+    [ST_LEARN] = ROW(ON(EV_CLIENT_DATA, hold), ON(EV_CLIENT_END, end_later),
+                     ON(EV_CLIENT_GONE, vanish), ON(EV_CLIENT_DRAINED, ignore),
+                     ON(EV_TLS_READY, bug), ON(EV_TLS_FAILED, bug), ON(EV_LEARNED, front_learned),
+                     ON(EV_BACKEND_UP, bug), ON(EV_BACKEND_DATA, backend_lost),
+                     ON(EV_BACKEND_END, backend_lost), ON(EV_BACKEND_DRAINED, ignore),
+                     ON(EV_TIMEOUT, learn_timeout), ON(EV_SHUTDOWN, shutdown_later)),
     [ST_HANDSHAKE] =
         ROW(ON(EV_CLIENT_DATA, bug), ON(EV_CLIENT_END, vanish), ON(EV_CLIENT_GONE, vanish),
             ON(EV_CLIENT_DRAINED, ignore), ON(EV_TLS_READY, front_tls_ready),
             ON(EV_TLS_FAILED, front_tls_failed), ON(EV_LEARNED, bug), ON(EV_BACKEND_UP, bug),
-            ON(EV_BACKEND_DATA, bug), ON(EV_BACKEND_END, bug), ON(EV_BACKEND_DRAINED, ignore),
-            ON(EV_TIMEOUT, handshake_timeout), ON(EV_SHUTDOWN, shutdown_later)),
+            ON(EV_BACKEND_DATA, backend_gone), ON(EV_BACKEND_END, backend_gone),
+            ON(EV_BACKEND_DRAINED, ignore), ON(EV_TIMEOUT, handshake_timeout),
+            ON(EV_SHUTDOWN, shutdown_later)),
     [ST_CONNECT] =
         ROW(ON(EV_CLIENT_DATA, hold), ON(EV_CLIENT_END, end_later), ON(EV_CLIENT_GONE, vanish),
             ON(EV_CLIENT_DRAINED, ignore), ON(EV_TLS_READY, bug), ON(EV_TLS_FAILED, bug),
@@ -127,10 +134,10 @@ static const struct session_cell table[ST_COUNT][EV_COUNT] = {
             ON(EV_BACKEND_END, connect_end), ON(EV_BACKEND_DRAINED, ignore),
             ON(EV_TIMEOUT, connect_timeout), ON(EV_SHUTDOWN, shutdown_later)),
     [ST_RELAY] = ROW(ON(EV_CLIENT_DATA, relay_client_data), ON(EV_CLIENT_END, relay_client_end),
-                     ON(EV_CLIENT_GONE, relay_client_gone), ON(EV_CLIENT_DRAINED, ignore),
+                     ON(EV_CLIENT_GONE, relay_client_gone), ON(EV_CLIENT_DRAINED, relay_drained),
                      ON(EV_TLS_READY, bug), ON(EV_TLS_FAILED, bug), ON(EV_LEARNED, bug),
                      ON(EV_BACKEND_UP, bug), ON(EV_BACKEND_DATA, relay_backend_data),
-                     ON(EV_BACKEND_END, relay_backend_end), ON(EV_BACKEND_DRAINED, ignore),
+                     ON(EV_BACKEND_END, relay_backend_end), ON(EV_BACKEND_DRAINED, relay_drained),
                      ON(EV_TIMEOUT, relay_timeout), ON(EV_SHUTDOWN, relay_shutdown)),
     [ST_DRAIN] =
         ROW(ON(EV_CLIENT_DATA, ignore), ON(EV_CLIENT_END, ignore), ON(EV_CLIENT_GONE, drained),
