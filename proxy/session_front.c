@@ -19,6 +19,9 @@
  * kernel. */
 #define NEGOTIATE_READ_BYTES 1024
 
+#define TLS_FIRST_IS_OFF                                                                           \
+    "client speaks TLS first on a port where that is off (detect, tls, certificate)"
+
 static const struct settings_limits *limits(const struct session *session)
 {
     return &session->snapshot->settings->limits;
@@ -70,7 +73,7 @@ static void leave_detect(struct session *session)
     session->negotiate.told_plain = plain && session->rule->implicit_tls;
     if (session->rule->protocol == PROTOCOL_OPAQUE ||
         (session->rule->apop && session->rule->protocol == PROTOCOL_POP3 &&
-         !session->backend_greeted)) {
+         !session->backend_greeted && !session->negotiate.told_plain)) {
         connect_start(session);
         return;
     }
@@ -149,6 +152,8 @@ static void early_text(struct session *session, struct span octets)
             session_finish(session, "client talks before the greeting");
         return;
     }
+    if (session->hint)
+        hints_note_plain(session->server->hints, session->hint, now_s(session));
     leave_detect(session);
     session->octets = octets;
     if (session->state == ST_NEGOTIATE)
@@ -180,9 +185,7 @@ void front_detect_data(struct session *session)
             tls_first(session, octets);
             return;
         }
-        session_abort(
-            session, false,
-            "client speaks TLS first on a port where that is off (detect, tls, certificate)");
+        session_abort(session, false, TLS_FIRST_IS_OFF);
         return;
     case DETECT_SSLV2:
         if (session->rule->protocol == PROTOCOL_OPAQUE)
@@ -287,7 +290,10 @@ void front_start_tls(struct session *session, struct span reply, struct span beh
     if (!session_reply(session, reply))
         return;
     line_reset(&session->line);
-    session_close_backend(session);
+    /* An APOP server's banner is valid for this connection only: it is kept. What such a server
+     * sends before it is asked ends the session, so nothing of the clear phase is in it. */
+    if (session->state != ST_NEGOTIATE || !session->backend_greeted)
+        session_close_backend(session);
     session->tls_by_command = true;
     begin_handshake(session, span_of(NULL, 0));
 }
@@ -348,18 +354,31 @@ static void judge(struct session *session, struct span in)
                                   : 0);
 }
 
+/* A ClientHello behind the greeting: told apart from garbage, and remembered. */
+static void late_tls(struct session *session)
+{
+    if (!tls_possible(session)) {
+        session_abort(session, false, TLS_FIRST_IS_OFF);
+        return;
+    }
+    if (session->hint)
+        hints_note_tls(session->server->hints, session->hint, now_s(session), true);
+    session_abort(session, false,
+                  session->hint ? "client speaks TLS first, but only after our greeting; its next "
+                                  "try is awaited longer"
+                                : "client speaks TLS first, but only after our greeting");
+}
+
 void front_data(struct session *session)
 {
     struct span in = session->octets;
 
+    session->client.secret = true; /* any line may hold a password; the inspector knows better */
+
     if (!session->heard_client && !session->client.tls && session->state == ST_NEGOTIATE) {
         session->heard_client = true;
         if (in.size > 0 && in.data[0] == 0x16) {
-            if (session->hint)
-                hints_note_tls(session->server->hints, session->hint, now_s(session), true);
-            session_abort(session, false,
-                          "client speaks TLS first, but only after our greeting; its next try is "
-                          "awaited longer");
+            late_tls(session);
             return;
         }
         if (session->hint)
