@@ -149,9 +149,12 @@ static void learn_failed(struct learn *learn, int error, const char *words)
     tell_waiters(backend, tls, error);
 }
 
-static void note_relay_test(struct backend *backend, bool open_relay)
+static void note_relay_test(struct backend *backend, bool tls, bool open_relay)
 {
-    if (open_relay && !backend->open_relay)
+    bool before = backend_open_relay(backend);
+
+    backend->known[tls].open_relay = open_relay;
+    if (open_relay && !before)
         log_line(LOG_LEVEL_ERROR,
                  "backend %s (%s) relays mail of strangers for anybody who comes through us: %s. "
                  "Postfix: set "
@@ -160,10 +163,9 @@ static void note_relay_test(struct backend *backend, bool open_relay)
                  backend->settings->name, backend->path,
                  backend->settings->trusts_us ? "trusts_us = yes keeps it open"
                                               : "it gets no mail");
-    if (!open_relay && backend->open_relay)
+    if (before && !backend_open_relay(backend))
         log_line(LOG_LEVEL_NOTICE, "backend %s (%s) passes the relay test now",
                  backend->settings->name, backend->path);
-    backend->open_relay = open_relay;
 }
 
 static void learn_done(struct learn *learn)
@@ -171,7 +173,7 @@ static void learn_done(struct learn *learn)
     struct backend *backend = learn->backend;
     bool tls = learn->tls;
 
-    note_relay_test(backend, learn->greet.open_relay);
+    note_relay_test(backend, tls, learn->greet.open_relay);
     backend_replace_list(backend, tls, learn->greet.list);
     backend->known[tls].learning = NULL;
     learn_stop(learn);

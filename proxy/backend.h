@@ -38,9 +38,9 @@ struct backend {
         uint64_t learned_ms;       /* uv_now() of then */
         struct learn *learning;    /* NULL: no dialogue is under way */
         struct backend_waiter *waiters;
-    } known[2];      /* [0] in clear, [1] under TLS */
-    bool open_relay; /* the relay test says: it relays for anybody */
-    bool down;       /* the last attempt failed; logged when it changes */
+        bool open_relay; /* the relay test says: it relays for anybody */
+    } known[2];          /* [0] in clear, [1] under TLS */
+    bool down;           /* the last attempt failed; logged when it changes */
 };
 
 /* `settings` has an address. 0, or -ENAMETOOLONG. */
@@ -68,10 +68,16 @@ void backend_answered(struct backend *backend);
  * learned one. */
 void backend_replace_list(struct backend *backend, bool tls, struct capabilities *list);
 
+/* One of the two dialogues is enough: the other may have been refused for a reason of its own. */
+static inline bool backend_open_relay(const struct backend *backend)
+{
+    return backend->known[false].open_relay || backend->known[true].open_relay;
+}
+
 /* Mail is refused: the relay test failed and the operator has not said `trusts_us`. */
 static inline bool backend_shut(const struct backend *backend)
 {
-    return backend->open_relay && !backend->settings->trusts_us;
+    return backend_open_relay(backend) && !backend->settings->trusts_us;
 }
 
 #endif
