@@ -250,6 +250,7 @@ class Wire:
             self.dialogue.append(("C", behind))
             records += self.seal(behind)
         send(records)
+        self._open_records()  # a greeting in the segment of the peer's Finished (TLS 1.2)
 
     @property
     def tls(self):
