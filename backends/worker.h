@@ -5,7 +5,7 @@
  * reaps children, and drains when the supervisor says so. A session child reads the PROXY v2 header
  * (from its own socket only; nothing else is trusted), then runs `session` with blocking reads and
  * writes under timeouts. Password checks of all sessions together are limited to the number of
- * cores by a semaphore shared by the children. */
+ * cores, across the session processes. */
 #ifndef GATEPOST_BACKENDS_WORKER_H
 #define GATEPOST_BACKENDS_WORKER_H
 
@@ -45,7 +45,7 @@ int connection_flush(struct connection *connection);
  * pipelining.) */
 bool connection_input_waiting(struct connection *connection);
 
-/* users_check() under the semaphore, with a delay after failures (1 s, doubling, at most 8 s in one
+/* users_check() under that limit, with a delay after failures (1 s, doubling, at most 8 s in one
  * session). */
 int worker_check_password(struct worker_session *session, const char *user, struct span password);
 
