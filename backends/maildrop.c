@@ -158,7 +158,7 @@ static int count_octets(int folder, struct maildrop_message *message)
     struct stat status;
     uint64_t octets = 0;
     ssize_t size;
-    int fd, r = open_message(folder, message, &fd);
+    int fd = -1, r = open_message(folder, message, &fd);
 
     if (r < 0)
         return r;
@@ -346,7 +346,7 @@ int maildrop_open(const char *store, const char *user, struct maildrop *ret_mail
 int maildrop_read(struct maildrop *maildrop, size_t index, FILE **ret_file)
 {
     FILE *file;
-    int fd, r = open_message(maildrop->folder, &maildrop->messages[index], &fd);
+    int fd = -1, r = open_message(maildrop->folder, &maildrop->messages[index], &fd);
 
     if (r < 0)
         return r;
