@@ -386,6 +386,7 @@ def run(options):
 
 def main():
     signal.signal(signal.SIGTERM, interrupted)
+    signal.signal(signal.SIGINT, interrupted)  # also where a shell in the background had it ignored
     try:
         run(arguments())
     except (Failure, OSError) as error:
