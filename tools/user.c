@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <poll.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
@@ -176,9 +177,20 @@ static long read_line(int fd, char room[PASSWORD_ROOM])
     return -E2BIG;
 }
 
-static long prompt(const char *words, char room[PASSWORD_ROOM])
+/* Waits for a line, or for the interrupt, which is let in here only: elsewhere it could slip
+ * between a look at `interrupted` and the wait. */
+static long read_typed_line(const sigset_t *mask, char room[PASSWORD_ROOM])
 {
-    struct sigaction catch_it = { .sa_handler = on_interrupt }, before;
+    struct pollfd terminal = { .fd = STDIN_FILENO, .events = POLLIN };
+
+    while (ppoll(&terminal, 1, NULL, mask) < 0)
+        if (errno != EINTR || interrupted)
+            return -errno;
+    return read_line(STDIN_FILENO, room);
+}
+
+static long prompt_hidden(const char *words, char room[PASSWORD_ROOM], const sigset_t *mask)
+{
     struct termios visible, hidden;
     long size;
 
@@ -186,15 +198,30 @@ static long prompt(const char *words, char room[PASSWORD_ROOM])
         return -errno;
     hidden = visible;
     hidden.c_lflag &= ~(tcflag_t)ECHO;
-    sigaction(SIGINT, &catch_it, &before); /* the terminal must not stay without echo */
     if (tcsetattr(STDIN_FILENO, TCSAFLUSH, &hidden) < 0)
         return -errno;
     fputs(words, stderr);
-    size = read_line(STDIN_FILENO, room);
+    size = read_typed_line(mask, room);
     tcsetattr(STDIN_FILENO, TCSAFLUSH, &visible);
     fputs("\n", stderr);
+    return size;
+}
+
+/* An interrupt ends the question, and leaves no terminal without echo. */
+static long prompt(const char *words, char room[PASSWORD_ROOM])
+{
+    struct sigaction catch_it = { .sa_handler = on_interrupt }, before;
+    sigset_t interrupt, mask;
+    long size;
+
+    sigemptyset(&interrupt);
+    sigaddset(&interrupt, SIGINT);
+    sigprocmask(SIG_BLOCK, &interrupt, &mask);
+    sigaction(SIGINT, &catch_it, &before);
+    size = prompt_hidden(words, room, &mask);
     sigaction(SIGINT, &before, NULL);
-    return interrupted ? -EINTR : size;
+    sigprocmask(SIG_SETMASK, &mask, NULL);
+    return size;
 }
 
 static long prompt_twice(char room[PASSWORD_ROOM])
