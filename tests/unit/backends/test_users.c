@@ -122,9 +122,13 @@ static const struct name_row {
     { " anna", NULL },
     { "anna\n", NULL },
     { "an\tna", NULL },
-    { "an\x7f" "na", NULL },
+    { "an\x7f"
+      "na",
+      NULL },
     { "j\xc3\xbcrgen", NULL },
-    { "anna@b\xc3\xbc" "cher.example", NULL },
+    { "anna@b\xc3\xbc"
+      "cher.example",
+      NULL },
 };
 
 static void names_are_made_whole_or_refused(void **state)
