@@ -24,7 +24,9 @@ def write(folder, names=NAMES, prefix=""):
     leaf = issue(*names)
     authority().cert_pem.write_to_path(folder / f"{prefix}ca.pem")
     (folder / f"{prefix}cert.pem").write_bytes(b"".join(b.bytes() for b in leaf.cert_chain_pems))
-    leaf.private_key_pem.write_to_path(folder / f"{prefix}key.pem")
+    key = folder / f"{prefix}key.pem"
+    key.touch(mode=0o600)
+    leaf.private_key_pem.write_to_path(key)
 
 
 def client_context(minimum=None, maximum=None, alpn=None, ciphers=None, verify=True):

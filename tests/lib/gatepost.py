@@ -22,6 +22,7 @@ purpose. In a test:
 Beside this module: wire.py (octet by octet client), clients.py (smtplib, poplib), programs.py (curl, swaks, ...),
 messages.py (traps), backend.py (scripted servers that record), servers.py (Dovecot, Postfix), proc.py (/proc),
 certificates.py, ports.py."""
+import atexit
 import os
 import pathlib
 import re
@@ -37,13 +38,30 @@ import proc
 from ports import PORTS, PortOffset
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-BUILD = pathlib.Path(os.environ.get("GATEPOST_BUILD", ROOT / "build" / "check")).resolve()
-PROXY = BUILD / "proxy" / "gatepost"
-USER_TOOL = BUILD / "tools" / "gatepost-user"
 DOMAIN = "gatepost.test"
 USER = f"anna@{DOMAIN}"
 PASSWORD = "open sesame 42"
 AS_ROOT = os.geteuid() == 0
+PROGRAMS = ("proxy/gatepost", "backends/gatepost-smtpd", "backends/gatepost-pop3d", "tools/gatepost-user")
+
+
+def find_build():
+    """The build; or a copy of its programs that every user may run, where a folder above it is closed to others."""
+    build = pathlib.Path(os.environ.get("GATEPOST_BUILD", ROOT / "build" / "check")).resolve()
+    if not AS_ROOT or all(part.stat().st_mode & 0o001 for part in build.parents if part.exists()):
+        return build
+    copy = pathlib.Path(tempfile.mkdtemp(prefix="gatepost-build-", dir="/tmp"))
+    atexit.register(shutil.rmtree, copy)
+    copy.chmod(0o755)
+    for name in PROGRAMS:
+        (copy / name).parent.mkdir(exist_ok=True)
+        shutil.copy(build / name, copy / name)
+    return copy
+
+
+BUILD = find_build()
+PROXY = BUILD / "proxy" / "gatepost"
+USER_TOOL = BUILD / "tools" / "gatepost-user"
 
 started = []  # instances of the running test, for the report of a failure (tests/flow/conftest.py empties it)
 
