@@ -183,15 +183,14 @@ static int keep_list(struct greet *greet, bool learned)
 /* The reply to EHLO or HELO has come. */
 static int after_hello(struct greet *greet, struct text *out)
 {
-    bool extended = greet->purpose == GREET_LEARN
-                        ? greet->step == STEP_HELLO
-                        : span_starts_nocase(greet->hello, SPAN_LIT("EHLO"));
+    bool learning = greet->purpose == GREET_LEARN;
+    bool extended = greet->step == STEP_HELLO &&
+                    (learning || span_starts_nocase(greet->hello, SPAN_LIT("EHLO")));
     int r;
 
-    if (!positive(greet) && greet->purpose == GREET_LEARN && greet->step == STEP_HELLO &&
-        greet->reply[0] == '5') {
+    if (extended && greet->reply[0] == '5') { /* a server older than EHLO: RFC 5321 section 3.2 */
         text_puts(out, "HELO ");
-        text_put(out, greet->hello);
+        text_put(out, learning ? greet->hello : span_trim(span_skip(greet->hello, 4)));
         return begin(greet, STEP_HELO, "\r\n", out);
     }
     if (!positive(greet)) {
