@@ -191,15 +191,6 @@ void stream_tell_later(struct stream *stream)
         schedule(stream);
 }
 
-int stream_write_died(struct stream *stream, int error)
-{
-    stream->ended = true;
-    unlink_due(stream);
-    if (!stream->in_event)
-        settle_polling(stream);
-    return error;
-}
-
 static void on_wake(uv_idle_t *wake)
 {
     struct stream_loop *loop = wake->data;

@@ -133,9 +133,10 @@ void stream_pause(struct stream *stream);
  * (MSG_PEEK)? For rule "surplus behind STARTTLS". */
 bool stream_pending(struct stream *stream);
 
-/* Writes; the octets are used up or copied when it returns. A stream_write_result, or -errno (the
- * stream is dead; no further event but those of close). stream_flush() sends what gathered in
- * loop->out and returns the same. At the end of every event what gathered for any stream is sent,
+/* Writes; the octets are used up or copied when it returns. A stream_write_result, or -errno:
+ * nothing can be written any more; what the peer said before it went away is still read, and then
+ * `end` comes, unless the stream is closed first. stream_flush() sends what gathered in loop->out
+ * and returns the same. At the end of every event what gathered for any stream is sent,
  * so a pair of streams needs no call; an owner that writes from elsewhere (timers) calls it, or the
  * loop's next turn does. */
 int stream_write(struct stream *stream, struct span octets);

@@ -272,6 +272,13 @@ static int write_plain(struct stream *stream, struct span octets)
     return stream_put(stream, octets);
 }
 
+/* The caller is told at once, and hears of the end as well. */
+static int write_died(struct stream *stream, int error)
+{
+    stream_tell_later(stream);
+    return error;
+}
+
 int stream_write(struct stream *stream, struct span octets)
 {
     int status = stream->write_error;
@@ -283,7 +290,7 @@ int stream_write(struct stream *stream, struct span octets)
     if (status >= 0 && stream->loop->out_owner == stream && stream->loop->out_size >= PUSH_MIN)
         status = push(stream, span_of(NULL, 0));
     if (status < 0)
-        return stream_write_died(stream, status);
+        return write_died(stream, status);
     stream->octets_out += octets.size;
     stream->blocked = stream->waiting.size > 0;
     return stream->blocked ? STREAM_BLOCKED : STREAM_SENT;
@@ -293,7 +300,7 @@ int stream_flush(struct stream *stream)
 {
     int status = push(stream, span_of(NULL, 0));
 
-    return status < 0 ? stream_write_died(stream, status) : status;
+    return status < 0 ? write_died(stream, status) : status;
 }
 
 /* Once all has gone. Straight to the kernel: uv_shutdown() would want a request and a turn of the
@@ -320,7 +327,7 @@ int stream_shutdown(struct stream *stream)
     stream->shut_wanted = true;
     status = push(stream, span_of(NULL, 0));
     if (status < 0)
-        return stream_write_died(stream, status);
+        return write_died(stream, status);
     stream_send_fin(stream);
     return 0;
 }

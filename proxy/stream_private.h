@@ -7,9 +7,7 @@
 /* stream.c */
 void stream_event_begin(struct stream *stream);
 void stream_event_end(struct stream *stream);  /* decides about polling, sends what gathered */
-void stream_tell_later(struct stream *stream); /* a write error that no call returned */
-int stream_write_died(struct stream *stream,
-                      int error); /* the caller is told: no further event. Returns error */
+void stream_tell_later(struct stream *stream); /* a write error: `end` comes, now or from reading */
 void stream_wake_loop(struct stream_loop *loop);
 
 /* stream_out.c */

@@ -125,13 +125,13 @@ static void a_reset_while_paused_and_blocked_ends_the_stream(void **state)
     world_deinit(&world);
 }
 
-static void what_a_peer_said_before_it_closed_is_heard_though_writing_failed(void **state)
+static void hear_a_peer_that_closed(size_t written, bool fails_at_once)
 {
+    static unsigned char zeros[60000];
     struct world world;
     struct stream pipe;
-    int fds[2];
+    int fds[2], status;
 
-    (void)state;
     world_init(&world, 65536);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
     stream_init_pipe(&pipe, &world.loop, &events, &world);
@@ -139,14 +139,25 @@ static void what_a_peer_said_before_it_closed_is_heard_though_writing_failed(voi
     assert_int_equal(write(fds[1], "421 busy\r\n", 10), 10);
     close(fds[1]);
     stream_read(&pipe, 0);
-    assert_int_equal(stream_write(&pipe, SPAN_LIT("EHLO a\r\n")), STREAM_SENT);
+    status = stream_write(&pipe, span_of(zeros, written));
+    assert_true(fails_at_once ? status < 0 : status == STREAM_SENT);
     run_until(&world, world.ends);
     assert_text(&world.got, "421 busy\r\n");
     assert_int_equal(world.end, STREAM_END_RESET);
+    assert_true(stream_write(&pipe, SPAN_LIT("x")) < 0);
     stream_close(&pipe, false, on_closed);
     run_until(&world, world.closed);
+    assert_int_equal(world.ends, 1);
     world.closed = 0;
     world_deinit(&world);
+}
+
+/* A large write is tried at once, a small one at the end of the event. */
+static void what_a_peer_said_before_it_closed_is_heard_though_writing_failed(void **state)
+{
+    (void)state;
+    hear_a_peer_that_closed(8, false);
+    hear_a_peer_that_closed(60000, true);
 }
 
 static void a_peer_that_never_reads_costs_bounded_memory_and_loses_nothing(void **state)
