@@ -3,7 +3,7 @@
  * Messages lie on disk with LF line ends, as other Maildir programs expect; file names carry
  * ",S=<bytes on disk>" and
  * ",W=<octets with CRLF>" (the Maildir++ convention), so that sizes cost no open. All functions
- * block. Errors are -errno: -ENOSPC and -EDQUOT mean a full disk. */
+ * block. Errors are -errno: -ENOSPC, -EDQUOT and -EFBIG mean a full disk. */
 #ifndef GATEPOST_BACKENDS_MAILDIR_H
 #define GATEPOST_BACKENDS_MAILDIR_H
 

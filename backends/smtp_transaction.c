@@ -20,7 +20,7 @@ static const char *reply_for_error(const struct smtp_session *session, int error
 {
     if (session->mail.relayed)
         return "451 4.4.2 Lost the relay, try later";
-    if (error == -ENOSPC || error == -EDQUOT)
+    if (error == -ENOSPC || error == -EDQUOT || error == -EFBIG)
         return "452 4.3.1 No space left, try later";
     return "451 4.3.0 Cannot keep mail now, try later";
 }

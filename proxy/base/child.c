@@ -188,7 +188,9 @@ static int lock_down(const struct child_hello *hello)
 
     drain_seconds = hello->drain_ms / 1000;
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ||
-        sigaction(SIGPIPE, &ignore, NULL) < 0 || sigaction(SIGTERM, &terminate, NULL) < 0 ||
+        sigaction(SIGPIPE, &ignore, NULL) < 0 ||
+        sigaction(SIGXFSZ, &ignore, NULL) < 0 || /* a file too large is an error of its write */
+        sigaction(SIGTERM, &terminate, NULL) < 0 ||
         prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0) < 0) /* after the user change, which clears it */
         return -errno;
     if (getppid() != hello->supervisor_pid)

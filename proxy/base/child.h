@@ -55,8 +55,8 @@ struct child {
 const char *child_build(void);
 
 /* Receives HELLO, sends log lines to it, drops privileges (setgroups, setresgid, setresuid,
- * no_new_privs, not dumpable, SIGPIPE ignored, PDEATHSIG with a getppid check). `name` appears in
- * log lines and must stay. Returns 0, or -errno
+ * no_new_privs, not dumpable, SIGPIPE and SIGXFSZ ignored, PDEATHSIG with a getppid check). `name`
+ * appears in log lines and must stay. Returns 0, or -errno
  * (-EPROTO: not started by a supervisor of this build), after one line in the log or on standard
  * error. TERM, which is also what the supervisor's death sends, ends the process only when
  * `drain_ms` and a grace have passed. */
