@@ -94,7 +94,8 @@ def gatepost():
             gate.stop()
         except AssertionError as error:
             errors.append(error)
-        gate.remove()
+        finally:
+            gate.remove()
     if errors:
         raise errors[0]
 

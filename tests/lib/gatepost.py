@@ -177,8 +177,10 @@ class Gatepost:
         return self
 
     def __exit__(self, kind, *_):
-        self.stop(check=kind is None)
-        self.remove()
+        try:
+            self.stop(check=kind is None)
+        finally:
+            self.remove()
 
     def start(self, wait=True):
         self._stderr = open(self.folder / "log", "ab")
