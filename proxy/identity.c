@@ -22,11 +22,15 @@ long identity_header(const struct stream *client, const char *unique_id, unsigne
                      size_t room)
 {
     struct proxy_v2 facts = { 0 };
-    int length = sizeof(facts.client);
+    int length = sizeof(facts.client), r;
 
-    uv_tcp_getpeername(&client->uv.tcp, (struct sockaddr *)&facts.client, &length);
+    r = uv_tcp_getpeername(&client->uv.tcp, (struct sockaddr *)&facts.client, &length);
+    if (r < 0)
+        return r; /* never a header without an address: the server would trust it as a local one */
     length = sizeof(facts.server);
-    uv_tcp_getsockname(&client->uv.tcp, (struct sockaddr *)&facts.server, &length);
+    r = uv_tcp_getsockname(&client->uv.tcp, (struct sockaddr *)&facts.server, &length);
+    if (r < 0)
+        return r;
     snprintf(facts.unique_id, sizeof(facts.unique_id), "%s", unique_id);
     if (client->tls)
         put_tls(client, &facts);

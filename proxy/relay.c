@@ -128,16 +128,25 @@ void relay_client_data(struct session *session)
     from_client(session, session->octets);
 }
 
+/* The octets may hold a password, and a chunk goes back to its pool as it is. */
+static void drop_front(struct chunk_queue *queue, struct chunk_pool *pool, struct span front)
+{
+    explicit_bzero((void *)(uintptr_t)front.data, front.size);
+    chunk_queue_consume(queue, pool, front.size);
+}
+
 /* Takes up held octets again, piece by piece, where that is possible now. */
 void relay_resume(struct session *session)
 {
     struct chunk_pool *pool = &session->server->loop.chunks;
     struct chunk_queue queue = session->held;
+    size_t behind_all = session->behind;
 
     session->held = (struct chunk_queue){ 0 };
     while (queue.size > 0 && session->held.size == 0) {
         struct span front = chunk_queue_front(&queue);
 
+        session->behind = behind_all + queue.size - front.size;
         if (session->state == ST_NEGOTIATE) {
             session->octets = front;
             front_data(session);
@@ -146,29 +155,45 @@ void relay_resume(struct session *session)
         } else {
             break;
         }
-        chunk_queue_consume(&queue, pool, front.size);
+        drop_front(&queue, pool, front);
     }
+    session->behind = behind_all;
     /* What was held anew comes before what was not looked at yet. */
     while (queue.size > 0 && session->state != ST_CLOSED && session->state != ST_DRAIN) {
         struct span front = chunk_queue_front(&queue);
 
         if (!session_hold(session, front))
             break;
-        chunk_queue_consume(&queue, pool, front.size);
+        drop_front(&queue, pool, front);
     }
     chunk_queue_clear(&queue, pool, true);
 }
 
-/* The client has said its last, and what it was owed may have come. */
-static void maybe_end(struct session *session)
+/* The client has said its last: what does that mean now? A reply that came since may have begun a
+ * message or a login, which nobody goes on with. */
+static void judge_client_end(struct session *session)
 {
-    if (session->state != ST_RELAY || opaque(session))
-        return;
-    if (session->client_ended && session->held.size == 0 && inspector_quiet(&session->inspector)) {
+    switch (inspector_client_end(&session->inspector)) {
+    case INSPECT_END_IDLE:
         session_finish(session, NULL);
         return;
+    case INSPECT_END_ANSWER:
+    case INSPECT_END_FLUSH:
+        return;
+    case INSPECT_END_VANISHED:
+        session_abort(session, false, "the client vanished inside a message, a login or a line");
+        return;
     }
-    if (session->shutting_down && session->held.size == 0 && inspector_quiet(&session->inspector))
+}
+
+/* What the end of the client, or of the worker, waited for may have come. */
+static void maybe_end(struct session *session)
+{
+    if (session->state != ST_RELAY || opaque(session) || session->held.size > 0)
+        return;
+    if (session->client_ended)
+        judge_client_end(session);
+    if (session->shutting_down && session->state == ST_RELAY)
         relay_shutdown(session);
 }
 
@@ -252,6 +277,7 @@ void relay_start(struct session *session)
     if (session->state == ST_RELAY && session->held.size > 0 &&
         inspector_phase(&session->inspector) == INSPECT_PHASE_COMMAND)
         relay_resume(session);
+    maybe_end(session);
 }
 
 /* FIN in plain, or close_notify: an end in order. */
@@ -267,22 +293,8 @@ void relay_client_end(struct session *session)
             session_finish(session, "the server is gone");
         return;
     }
-    if (session->held.size > 0) { /* whole commands that wait for their turn are still answered */
-        session->client_ended = true;
-        return;
-    }
-    switch (inspector_client_end(&session->inspector)) {
-    case INSPECT_END_IDLE:
-        session_finish(session, NULL);
-        return;
-    case INSPECT_END_ANSWER:
-    case INSPECT_END_FLUSH:
-        session->client_ended = true;
-        return;
-    case INSPECT_END_VANISHED:
-        session_abort(session, false, "the client vanished inside a message, a login or a line");
-        return;
-    }
+    session->client_ended = true;
+    maybe_end(session); /* whole commands that wait for their turn are still answered */
 }
 
 /* Truncated, reset, TLS error: vanished. Only a message that was received whole is still handed

@@ -75,6 +75,7 @@ struct session {
     struct greet greet;
     struct backend_waiter waiter;
     struct chunk_queue held; /* client octets that may not go on yet */
+    size_t behind;           /* octets that were held and come behind those that are looked at */
     unsigned char
         *pending; /* the client's line that waits in LEARN and CONNECT, with CRLF; on the heap */
     size_t pending_size;

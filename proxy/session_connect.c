@@ -133,7 +133,11 @@ void connect_up(struct session *session)
     }
     if (session->target->proxy_v2) {
         size = identity_header(&session->client, session->id, header, sizeof(header));
-        r = size < 0 ? (int)size : stream_write(&session->backend, span_of(header, (size_t)size));
+        if (size < 0) { /* its address went with it; the server is not to blame */
+            session_abort(session, false, "the client is gone");
+            return;
+        }
+        r = stream_write(&session->backend, span_of(header, (size_t)size));
     }
     if (r >= 0)
         r = stream_flush(&session->backend);

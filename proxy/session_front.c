@@ -277,7 +277,8 @@ static void forward(struct session *session, struct span line, struct span rest)
 
 void front_start_tls(struct session *session, struct span reply, struct span behind)
 {
-    if (behind.size > 0 || session->held.size > 0 || stream_pending(&session->client)) {
+    if (behind.size > 0 || session->held.size > 0 || session->behind > 0 ||
+        stream_pending(&session->client)) {
         stats_count(&session->server->stats->surplus);
         if (session_reply_event(session, NEGOTIATE_SURPLUS))
             session_finish(session, "octets behind STARTTLS or STLS");
@@ -398,7 +399,12 @@ void front_learned(struct session *session)
         no_backend(session);
         return;
     }
-    take_list(session);
+    if (!session->negotiate.offered) /* else this session is bound to what it was shown */
+        take_list(session);
+    if (!session->offered) { /* another session found the server gone in the meantime */
+        no_backend(session);
+        return;
+    }
     session_move(session, ST_NEGOTIATE);
     await_line(session);
     session->pending = NULL;
