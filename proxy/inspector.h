@@ -67,9 +67,19 @@ static inline bool inspector_quiet(const struct inspector *inspector)
     return INSPECTOR_DISPATCH(inspector, quiet, );
 }
 
+/* May the next line be a login? In SMTP none is allowed inside a transaction (RFC 4954 section 4).
+ */
+static inline bool inspector_login_may_come(const struct inspector *inspector)
+{
+    if (inspector->protocol == PROTOCOL_SMTP)
+        return !inspector->as.smtp.authenticated && !inspector->as.smtp.in_transaction;
+    return !inspector->as.pop3.logged_in;
+}
+
+/* Must buffers be wiped? Also before a login: what TLS decrypts must be wiped before it is seen. */
 static inline bool inspector_secret(const struct inspector *inspector)
 {
-    return INSPECTOR_DISPATCH(inspector, secret, );
+    return inspector_login_may_come(inspector) || INSPECTOR_DISPATCH(inspector, secret, );
 }
 
 /* Has a part of a reply gone to the client whose end has not come? Then nothing else can be said.

@@ -317,6 +317,8 @@ void session_accept(struct server *server, struct listener *listener, uv_stream_
     line_init(&session->line, session->rule->protocol == PROTOCOL_POP3 ? LINE_LENIENT : LINE_STRICT,
               negotiate_line_limit(&session->negotiate));
     r = stream_init_tcp(&session->client, &server->loop, &client_events, session);
+    session->client.secret =
+        session->rule->protocol != PROTOCOL_OPAQUE; /* until the login is over */
     if (r == 0)
         r = uv_accept(listening, &session->client.uv.stream);
     if (r < 0) {
