@@ -221,8 +221,8 @@ static void learn_end(struct stream *stream, enum stream_end end, int error)
     (void)end;
     if (learn->ended)
         return;
-    if (learn->greet.list && learn->backend->protocol == PROTOCOL_POP3) {
-        learn_done(learn); /* it closed instead of saying goodbye: the list is whole all the same */
+    if (learn->greet.told) { /* it closed instead of saying goodbye */
+        learn_done(learn);
         return;
     }
     learn_failed(learn, error ? error : -ECONNRESET,

@@ -77,7 +77,7 @@ static int line_ends_reply(struct greet *greet, struct span line)
 {
     if (greet->protocol == PROTOCOL_POP3) {
         if (greet->in_list)
-            return span_equal(line, SPAN_LIT(".\r\n"));
+            return span_equal(line, SPAN_LIT(".\r\n")) || span_equal(line, SPAN_LIT(".\n"));
         if (span_starts_nocase(line, SPAN_LIT("+OK"))) {
             greet->in_list = greet->step == STEP_CAPA;
             return !greet->in_list;
@@ -140,6 +140,12 @@ static int begin(struct greet *greet, enum greet_step step, const char *command,
     greet->step = (uint8_t)step;
     text_puts(out, command);
     return GREET_SEND;
+}
+
+static int say_goodbye(struct greet *greet, struct text *out)
+{
+    greet->told = true;
+    return begin(greet, STEP_QUIT, "QUIT\r\n", out);
 }
 
 static int send_hello(struct greet *greet, struct text *out)
@@ -222,15 +228,15 @@ static int reply_came(struct greet *greet, struct text *out)
         return after_hello(greet, out);
     case STEP_MAIL:
         return positive(greet) ? begin(greet, STEP_RCPT, RELAY_TEST_RCPT, out)
-                               : begin(greet, STEP_QUIT, "QUIT\r\n", out);
+                               : say_goodbye(greet, out);
     case STEP_RCPT:
         greet->open_relay = positive(greet);
         return begin(greet, STEP_RSET, "RSET\r\n", out);
     case STEP_RSET:
-        return begin(greet, STEP_QUIT, "QUIT\r\n", out);
+        return say_goodbye(greet, out);
     case STEP_CAPA:
         r = keep_list(greet, positive(greet));
-        return r < 0 ? r : begin(greet, STEP_QUIT, "QUIT\r\n", out);
+        return r < 0 ? r : say_goodbye(greet, out);
     case STEP_USER:
         if (!positive(greet)) {
             text_put(out, span_of(greet->reply, greet->reply_size));

@@ -30,6 +30,7 @@ struct greet {
                           learning */
     /* Results */
     struct capabilities *list; /* SMTP after EHLO, POP3 after CAPA; NULL: not asked; owned */
+    bool told;                 /* learning: all but the goodbye has come */
     bool open_relay;           /* learning SMTP: RCPT to a foreign domain was accepted */
 };
 

@@ -165,3 +165,18 @@ def test_p8_a_client_that_resets_before_it_is_accepted_leaves_no_session(folder)
             for _ in range(5):
                 Wire(gate.port("smtp")).reset()
         gate.wait_idle()
+
+
+def test_a_server_that_closes_at_quit_without_a_goodbye_is_learned_all_the_same(folder):
+    def close(wire, connection, line):
+        raise ConnectionResetError
+
+    with Backend(folder / "smtp.sock", smtp_script(answers={b"QUIT": close})), \
+            Backend(folder / "pop3.sock", pop3_script(answers={b"QUIT": close})), in_front_of(folder) as gate:
+        with Wire(gate.port("smtp")) as wire:
+            wire.expect("220")
+            wire.command("EHLO me.example", "250")
+            wire.command("MAIL FROM:<a@example.org>", "250")
+        with Wire(gate.port("pop3")) as wire:
+            wire.expect("+OK")
+            wire.commands(("USER a", "+OK"), ("PASS b", "+OK"))
