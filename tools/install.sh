@@ -17,7 +17,7 @@ packages_missing() {
 # install_packages PURPOSE... : 0 when all are there. Services that come with a package are not started: their ports
 # may be the ones that we want, and the tests start servers of their own.
 install_packages() {
-    local missing policy=/usr/sbin/policy-rc.d made_policy=
+    local missing policy=/usr/sbin/policy-rc.d
     if ! command -v dpkg-query >/dev/null; then
         echo "This is no Debian: install by hand what tools/packages names under: $*" >&2
         return 0
@@ -30,18 +30,21 @@ install_packages() {
         return 1
     fi
     echo "installing: $missing"
-    if [ ! -e "$policy" ]; then
-        printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod 755 "$policy" && made_policy=1
-    fi
-    apt_install $missing || { apt-get -qq update && apt_install $missing; }
-    local result=$?
-    [ -z "$made_policy" ] || rm -f "$policy"
-    [ $result = 0 ] || echo "could not install: $missing" >&2
-    return $result
+    ( # a shell of its own, so that the policy goes also where this is interrupted
+        if [ ! -e "$policy" ]; then
+            trap 'rm -f "$policy"' EXIT
+            printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod 755 "$policy"
+        fi
+        # Without lists of packages, or with old ones, the first try fails; the second says what is wrong.
+        apt_install $missing 2>/dev/null || { apt-get -qq update && apt_install $missing; }
+    ) && return
+    echo "could not install: $missing" >&2
+    return 1
 }
 
 apt_install() {
-    DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 install -y --no-install-recommends "$@" >/dev/null
+    DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=120 \
+        install -y --no-install-recommends "$@" >/dev/null
 }
 
 # build FOLDER MESON-OPTION... : configures once, then builds $targets, or all; prints only what goes wrong. A folder that
