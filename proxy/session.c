@@ -118,7 +118,7 @@ static void log_end(const struct session *session)
         text_printf(&more, " user=%s", text_str(&login));
     if (session->target)
         text_printf(&more, " backend=%s%s", session->target->settings->name,
-                    session->backend_open ? "" : " (not needed)");
+                    session->backend_used ? "" : " (not needed)");
     log_line(LOG_LEVEL_INFO,
              "session %s: client %s, port %s %u, %s%s%s%s%s,%s in=%" PRIu64 " out=%" PRIu64
              " ms=%" PRIu64 ": %s",
@@ -187,16 +187,12 @@ void session_close_backend(struct session *session)
 
 static void close_all(struct session *session, bool reset)
 {
-    bool had_backend = session->backend_open;
-
     if (session->state == ST_CLOSED)
         return;
     session_move(session, ST_CLOSED);
     backend_stop_waiting(&session->waiter);
     session_close_backend(session);
-    session->backend_open = had_backend; /* for the log line only */
     log_end(session);
-    session->backend_open = false;
     chunk_queue_clear(&session->held, &session->server->loop.chunks, true);
     line_reset(&session->line);
     negotiate_deinit(&session->negotiate);

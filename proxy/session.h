@@ -87,6 +87,7 @@ struct session {
 
     uint8_t state;
     bool backend_open;    /* the backend stream has handles */
+    bool backend_used;    /* a connection was tried; for the log */
     bool backend_greeted; /* an APOP server's banner was passed on */
     bool relaying_secret; /* buffers are wiped while this holds */
     bool client_ended;    /* the client's clean end came while replies are outstanding */

@@ -41,7 +41,7 @@ static int try_connect(struct session *session)
     if (r < 0)
         return r;
     session->handles++;
-    session->backend_open = true;
+    session->backend_open = session->backend_used = true;
     request = malloc(sizeof(*request));
     if (!request)
         return -ENOMEM;

@@ -180,3 +180,44 @@ def test_a_server_that_closes_at_quit_without_a_goodbye_is_learned_all_the_same(
         with Wire(gate.port("pop3")) as wire:
             wire.expect("+OK")
             wire.commands(("USER a", "+OK"), ("PASS b", "+OK"))
+
+
+def test_the_log_names_the_server_of_a_session_that_it_refused(folder):
+    with Backend(folder / "smtp.sock", smtp_script(answers={b"HELO": b"421 busy"})), \
+            Backend(folder / "pop3.sock", pop3_script()), in_front_of(folder) as gate:
+        with Wire(gate.port("smtp")) as wire:
+            wire.expect("220")
+            wire.command("HELO me.example", "250")
+            wire.command("MAIL FROM:<a@example.org>", "421")
+        gate.wait_for_log("backend=smtp in=.*: the server refused the session")
+        with Wire(gate.port("smtp")) as wire:
+            wire.expect("220")
+            wire.command("QUIT", "221")
+        gate.wait_for_log(r"backend=smtp \(not needed\) in=")
+
+
+def test_p5_a_half_closed_opaque_client_gets_all_and_its_last_octets_arrive(folder):
+    size = 3 << 20
+    got = []
+
+    def script(wire, connection):
+        got.append(len(wire.read_all() or b""))
+        wire.send(b"y" * size)
+
+    with Backend(folder / "smtp.sock", smtp_script()), Backend(folder / "pop3.sock", pop3_script()), \
+            Backend(folder / "remote.sock", script) as _, in_front_of_remote(folder) as gate:
+        with Wire(gate.port("remote"), timeout=30) as wire:
+            sender = threading.Thread(target=lambda: (wire.send(b"x" * size), wire.shut_write()))
+            sender.start()
+            answer = wire.read_all()
+            sender.join()
+            assert wire.eof == "fin" and len(answer) == size
+        assert got == [size]
+        gate.wait_idle()
+
+
+def in_front_of_remote(folder):
+    gate = in_front_of(folder)
+    gate.sections["backend remote"] = {"address": f"unix:{folder}/remote.sock"}
+    gate.write_ini()
+    return gate
