@@ -1,4 +1,4 @@
-"""Descriptors: accepting pauses where they end and goes on when one is free; what is opened and dropped leaves nothing behind (P8)."""
+"""Descriptors: accepting pauses where they end, and goes on when one is free; what is dropped leaves nothing (P8)."""
 import re
 import select
 

@@ -1,4 +1,4 @@
-"""A full disk: senders are told to try again, nothing half is ever visible, and mail can still be read and deleted (P4).
+"""A full disk: senders are told to try again, nothing half is visible, mail can still be read and deleted (P4).
 
 As root the mail store is a small file system of its own; without root the size of files is limited instead."""
 import contextlib
@@ -20,7 +20,8 @@ ENVELOPE = (("MAIL FROM:<bert@example.org>", "250"), (f"RCPT TO:<{library.USER}>
 def small_store(size_kib, inodes=1000):
     """A Gatepost whose mail store is a tmpfs of that size."""
     gate = library.Gatepost(users=())
-    options = f"size={size_kib}k,nr_inodes={inodes},mode=700,uid={gate.mail.stat().st_uid},gid={gate.mail.stat().st_gid}"
+    owner = gate.mail.stat()
+    options = f"size={size_kib}k,nr_inodes={inodes},mode=700,uid={owner.st_uid},gid={owner.st_gid}"
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "gatepost-test", gate.mail], capture_output=True)
     if mounted.returncode:
         gate.remove()

@@ -293,7 +293,7 @@ def test_p5_a_session_of_a_gatepost_pop3d_that_died_goes_on(gatepost):
 
 @pytest.mark.parametrize("also", [(), ("smtpd", "pop3d"), ("workers", "smtpd", "pop3d")], ids=" and ".join)
 def test_no_process_outlives_the_supervisor(gatepost, also):
-    """Sessions in every state, one of which blocks in a write; killed with the supervisor: whoever could see to them."""
+    """Sessions in every state, one of which blocks in a write; those who could see to them die as well."""
     gate = gatepost({"gatepost": {"drain_timeout": "1s"}})
     put(gate, SMALL, LARGE)
     wires = [retrieving(gate), into_data(gate), into_data(gate, kind="starttls"), Wire(gate.port("pop3s")),

@@ -1,4 +1,5 @@
-"""Clients that flood, dawdle, or refuse to read: what they cost is bounded, and they are told why they go (P8, rules 1, 2, 10).
+"""Clients that flood, dawdle, or refuse to read: what they cost is bounded, and they hear why they go (P8, rules 1, 2,
+10).
 
 Memory is that of the proxy workers, as /proc tells it; what must not be forwarded is looked for in the octets that a
 scripted server received."""
@@ -297,6 +298,7 @@ def test_rule_2_a_browser_that_was_led_here_is_closed_without_an_answer(legacy, 
 
 SPOILED = [b"NOOP\x00evil\r\n", b"NOOP\0\r\n", b"NOOP\revil\r\n", b"\rNOOP evil\r\n", b"NOOP evil\nRSET evil\r\n",
            b"NOOP evil\n.\r\n", b"NO\nOP evil\r\n", b"NOOP evil\r\r\n"]
+SPOILED_POP3 = [b"NOOP\x00evil\r\n", b"NOOP\revil\r\n", b"\rNOOP evil\r\n", b"LIST 1\r\r\n"]
 
 
 @pytest.mark.parametrize("state", ["negotiate", "relay"])
@@ -315,7 +317,7 @@ def test_rule_2_a_line_of_smtp_with_nul_or_a_bare_newline_is_refused_and_never_f
 
 
 @pytest.mark.parametrize("state", ["negotiate", "relay"])
-@pytest.mark.parametrize("line", [b"NOOP\x00evil\r\n", b"NOOP\revil\r\n", b"\rNOOP evil\r\n", b"LIST 1\r\r\n"], ids=repr)
+@pytest.mark.parametrize("line", SPOILED_POP3, ids=repr)
 def test_rule_2_a_line_of_pop3_with_nul_or_a_bare_cr_is_refused_and_never_forwarded(legacy, line, state):
     with Wire(legacy.port("pop3")) as wire:
         pop3_session(wire, user="anna" if state == "relay" else None, password="x")
