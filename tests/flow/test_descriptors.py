@@ -15,7 +15,7 @@ ENVELOPE = (("MAIL FROM:<bert@example.org>", "250"), (f"RCPT TO:<{library.USER}>
 
 
 def session_limit(gate):
-    return int(gate.wait_for_log(r"worker 0 serves at most (\d+) sessions")[1])
+    return int(gate.wait_for_log(r"worker 0: .*serves at most (\d+) sessions")[1])
 
 
 def greeted(wires):
