@@ -1,4 +1,5 @@
-"""A server that is absent, silent, closes, or answers garbage: the client hears it in words, the log says why (rules 8, 9, 14, 24, 26)."""
+"""A server that is absent, silent, closes, or answers garbage: the client hears it in words, the log says why
+(rules 8, 9, 14, 24, 26)."""
 import pytest
 
 import gatepost as library
@@ -113,7 +114,8 @@ def test_a_server_that_dies_in_the_middle_of_a_retr_leaves_no_end_of_text_and_no
 
 
 def test_rule_9_what_is_offered_is_what_the_server_can_do_and_understands(folder):
-    words = ("PIPELINING", "SIZE 1000", "STARTTLS", "XCLIENT NAME ADDR", "XFORWARD NAME", "X-NEW", "AUTH PLAIN GSSAPI NTLM")
+    words = ("PIPELINING", "SIZE 1000", "STARTTLS", "XCLIENT NAME ADDR", "XFORWARD NAME", "X-NEW",
+             "AUTH PLAIN GSSAPI NTLM")
     with Backend(folder / "s.sock", smtp_script(ehlo=words)), in_front_of(folder / "s.sock") as gate:
         with Wire(gate.port("submission")) as wire:
             wire.expect("220")

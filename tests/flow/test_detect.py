@@ -1,4 +1,5 @@
-"""Plain, STARTTLS or TLS first, told apart by the first octets; who cannot be served is told what to set (rules 7, 12, 22; P9)."""
+"""Plain, STARTTLS or TLS first, told apart by the first octets; who cannot be served is told what to set
+(rules 7, 12, 22; P9)."""
 import ssl
 
 import pytest
@@ -234,7 +235,8 @@ def test_rule_22_a_pop3_login_without_tls_is_refused_with_the_ports_to_use(requi
 # the handshake
 
 
-@pytest.mark.parametrize("port, right, wrong", [("pop3s", "pop3", "smtp"), ("smtp", "smtp", "pop3"), ("pop3", "pop3", "h2")])
+@pytest.mark.parametrize("port, right, wrong",
+                         [("pop3s", "pop3", "smtp"), ("smtp", "smtp", "pop3"), ("pop3", "pop3", "h2")])
 def test_p9_a_client_of_another_protocol_is_refused_by_an_alert(gate, port, right, wrong):
     with Wire(gate.port(port)) as wire:
         wire.start_tls(client_context(alpn=[wrong, right]))
@@ -253,7 +255,8 @@ def test_p9_the_server_name_picks_the_certificate(version, kind):
     other = {"certificate": folder / "other-cert.pem", "key": folder / "other-key.pem"}
     with library.Gatepost({"tls other": other}) as gate:
         for name, common in (("other.gatepost.test", "other"), ("OTHER.gatepost.test", "other"),
-                             ("one.wild.gatepost.test", "other"), ("mail.gatepost.test", "mail"), ("localhost", "mail")):
+                             ("one.wild.gatepost.test", "other"), ("mail.gatepost.test", "mail"),
+                             ("localhost", "mail")):
             with Wire(gate.port("smtp")) as wire:
                 if kind == "starttls":
                     wire.expect("220")

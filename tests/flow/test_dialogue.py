@@ -18,7 +18,8 @@ MESSAGE = b"Subject: dialogue\r\n\r\nbody\r\n"
 
 
 # All tests come from one address, plain and with TLS: what hints are for would get in their way.
-QUICK = {"gatepost": {"log_level": "debug"}, **{f"listen {port}": {"hints": "no", "detect_wait": wait} for port, wait in (
+QUICK = {"gatepost": {"log_level": "debug"},
+         **{f"listen {port}": {"hints": "no", "detect_wait": wait} for port, wait in (
     ("smtp", "50ms"), ("submission", "50ms"), ("pop3", "50ms"), ("pop3s", "5s"))}}
 
 
@@ -110,7 +111,8 @@ def test_rule_15_pipelined_commands_are_answered_in_their_order_and_delivered(em
     embedded.clear()
     with Wire(embedded.port("smtp")) as wire:
         smtp_session(wire, client_context(), kind)
-        wire.send(b"\r\n".join((MAIL, b"RCPT TO:<a@elsewhere.example>", RCPT, b"NOOP", b"XCLIENT NAME=x", RCPT, b"DATA\r\n")))
+        wire.send(b"\r\n".join((MAIL, b"RCPT TO:<a@elsewhere.example>", RCPT, b"NOOP", b"XCLIENT NAME=x", RCPT,
+                                b"DATA\r\n")))
         for code in ("250", "55", "250", "250", "550 5.7.0", "250", "354"):
             wire.expect(code)
         wire.send(MESSAGE + b".\r\n" + b"NOOP\r\nRSET\r\nQUIT\r\n")
@@ -353,7 +355,8 @@ def test_p7_after_a_session_its_password_is_nowhere_in_the_memory_of_a_worker():
 # identity
 
 
-@pytest.mark.parametrize("command", ["XCLIENT NAME=trusted.example ADDR=127.0.0.1", "XFORWARD NAME=x", "xclient addr=1.2.3.4"])
+@pytest.mark.parametrize("command", ["XCLIENT NAME=trusted.example ADDR=127.0.0.1", "XFORWARD NAME=x",
+                                     "xclient addr=1.2.3.4"])
 def test_rule_18_xclient_is_refused_and_never_forwarded(folder, command):
     words = ("PIPELINING", "XCLIENT NAME ADDR PROTO HELO", "XFORWARD NAME ADDR")
     with Backend(folder / "s.sock", smtp_script(ehlo=words)) as server, in_front_of(folder / "s.sock") as gate:
@@ -403,7 +406,8 @@ def test_rule_25_the_server_is_told_who_the_client_is_and_how_it_speaks(folder):
 @pytest.mark.skipif(not library.has_ipv6(), reason="this machine has no IPv6")
 def test_rule_25_an_address_of_ipv6_is_told_too(folder):
     with Backend(folder / "p.sock", pop3_script(proxy=True)) as server:
-        with in_front_of(folder / "p.sock", **{"backend pop3": {"identity": "proxy-v2"}, "backend smtp": {"address": "embedded"}}) as gate:
+        with in_front_of(folder / "p.sock", **{"backend pop3": {"identity": "proxy-v2"},
+                                               "backend smtp": {"address": "embedded"}}) as gate:
             with Wire(gate.port("pop3s"), host="::1") as wire:
                 pop3_session(wire, client_context(), "implicit", "anna", "secret").quit()
         local, source, _, tlvs = ours(server, b"USER anna")[0].identity
@@ -423,7 +427,8 @@ def test_rule_15_a_reply_that_nobody_asked_for_closes_the_session(folder, surpri
             wire.read_all()
             raise ConnectionResetError
 
-    with Backend(folder / "s.sock", smtp_script(answers={b"MAIL": twice})) as server, in_front_of(folder / "s.sock") as gate:
+    script = smtp_script(answers={b"MAIL": twice})
+    with Backend(folder / "s.sock", script) as server, in_front_of(folder / "s.sock") as gate:
         with Wire(gate.port("smtp")) as wire:
             smtp_session(wire, client_context(), kind).command(MAIL, "250")
             assert wire.line().startswith(b"421 4.4.2")
@@ -533,7 +538,8 @@ def test_rule_21_stls_is_refused_after_login_and_with_an_argument(folder):
     with Backend(folder / "p.sock", pop3_script()) as server, in_front_of(folder / "p.sock") as gate:
         with Wire(gate.port("pop3")) as wire:
             wire.expect("+OK")
-            wire.commands(("STLS now", "-ERR"), ("USER anna", "+OK"), ("PASS secret", "+OK"), ("STLS", "-ERR"), ("NOOP", "+OK"))
+            wire.commands(("STLS now", "-ERR"), ("USER anna", "+OK"), ("PASS secret", "+OK"), ("STLS", "-ERR"),
+                          ("NOOP", "+OK"))
             wire.quit()
         assert not [line for line in ours(server, b"USER anna")[0].lines if line.startswith(b"STLS")]
 
@@ -548,7 +554,8 @@ def test_rule_22_a_wrong_password_may_be_tried_again_and_quit_before_login_costs
         assert not ours(server, b"USER anna")
         with Wire(gate.port("pop3")) as wire:
             wire.expect("+OK")
-            wire.commands(("USER anna", "+OK"), ("PASS wrong", "-ERR [AUTH] no"), ("USER anna", "+OK"), ("PASS right", "+OK"))
+            wire.commands(("USER anna", "+OK"), ("PASS wrong", "-ERR [AUTH] no"),
+                          ("USER anna", "+OK"), ("PASS right", "+OK"))
             wire.quit()
 
 
@@ -559,7 +566,8 @@ APOP_BANNER = "+OK legacy ready <1896.697170952@dbc.mtview.ca.us>"
 
 
 def apop_gate(folder, **over):
-    return in_front_of(folder / "p.sock", **{"backend pop3": {"apop": "yes"}, "backend smtp": {"address": "embedded"}, **over})
+    return in_front_of(folder / "p.sock", **{"backend pop3": {"apop": "yes"},
+                                             "backend smtp": {"address": "embedded"}, **over})
 
 
 @pytest.mark.parametrize("kind", ["plain", "starttls", "implicit"])

@@ -1,4 +1,5 @@
-"""TERM, from every state that a session can be in: nobody is cut off inside a message, everybody hears why (rules 8, 17; P3, P4)."""
+"""TERM, from every state that a session can be in: nobody is cut off inside a message, everybody hears why
+(rules 8, 17; P3, P4)."""
 import os
 import re
 import signal
@@ -29,7 +30,8 @@ def ended(gate):
     return code
 
 
-@pytest.mark.parametrize("port, words", [("smtp", b"421 4.3.2"), ("submission", b"421 4.3.2"), ("pop3", b"-ERR [SYS/TEMP]")])
+@pytest.mark.parametrize("port, words", [("smtp", b"421 4.3.2"), ("submission", b"421 4.3.2"),
+                                         ("pop3", b"-ERR [SYS/TEMP]")])
 @pytest.mark.parametrize("kind", ["plain", "starttls", "implicit"])
 def test_rule_8_who_negotiates_hears_that_the_gate_closes(port, words, kind):
     session = pop3_session if port == "pop3" else smtp_session

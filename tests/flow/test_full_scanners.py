@@ -7,7 +7,8 @@ import pytest
 import gatepost as library
 from ports import PORTS
 
-WAYS = [(port, "starttls") for port in ("pop3", "smtp", "smtp-alt", "submission")] + [(port, "implicit") for port in PORTS]
+WAYS = [(port, "starttls") for port in ("pop3", "smtp", "smtp-alt", "submission")]
+WAYS += [(port, "implicit") for port in PORTS]
 COMPLAINTS = re.compile(r"NOT ok|VULNERABLE|deprecated|WARN|Fatal|doesn't seem|Oops", re.I)
 WEAK = re.compile(r"^ .*(NULL ciphers|Anonymous|Export|LOW|Triple DES|Obsolete CBC).*(?<!not )offered", re.M)
 

@@ -1,4 +1,5 @@
-"""Every timer that is a setting, with a small value: it ends the session, in the right words, and never delivers or deletes.
+"""Every timer that is a setting, with a small value: it ends the session, in the right words, and never
+delivers or deletes.
 
 Nothing here measures time: a test waits until the timer has done its work."""
 import threading
