@@ -24,10 +24,8 @@ def test_a_source_file_is_as_clang_format_writes_it(path):
 
 
 @pytest.mark.parametrize("path", files("*.py"), ids=named)
-def test_a_python_file_parses_and_keeps_its_lines_short(path):
-    text = path.read_text()
-    compile(text, str(path), "exec")
-    assert [number for number, line in enumerate(text.splitlines(), 1) if len(line) > 120] == []
+def test_a_python_file_parses(path):
+    compile(path.read_text(), str(path), "exec")
 
 
 SCRIPTS = [path for path in sorted((ROOT / "tools").iterdir())
