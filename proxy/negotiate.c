@@ -256,6 +256,8 @@ void negotiate_event(const struct dialogue_rule *rule, enum negotiate_event even
         [NEGOTIATE_TIMEOUT] = { "421 4.4.2 Timeout", NULL },
         [NEGOTIATE_EARLY_TALKER] = { "554 5.5.1 Talking before the greeting is not allowed here",
                                      "-ERR Talking before the greeting is not allowed here" },
+        [NEGOTIATE_BACKEND_LOST] = { "421 4.4.2 The mail server closed the connection",
+                                     "-ERR [SYS/TEMP] The mail server closed the connection" },
         [NEGOTIATE_BACKEND_GARBAGE] = { "421 4.4.2 The mail server answered what cannot be "
                                         "understood",
                                         "-ERR [SYS/TEMP] The mail server answered what cannot be "

@@ -74,6 +74,7 @@ enum negotiate_event {
     NEGOTIATE_TIMEOUT,      /* 421 4.4.2; POP3: nothing, the session closes without words (RFC 1939
                                section 3) */
     NEGOTIATE_EARLY_TALKER, /* 554 5.5.1 / -ERR */
+    NEGOTIATE_BACKEND_LOST, /* it closed while it owed a reply: 421 4.4.2 / -ERR [SYS/TEMP] */
     NEGOTIATE_BACKEND_GARBAGE, /* 421 4.4.2 / -ERR [SYS/TEMP] */
 };
 void negotiate_event(const struct dialogue_rule *rule, enum negotiate_event event,

@@ -339,7 +339,7 @@ void relay_backend_end(struct session *session)
         session_abort(session, true, "the server closed the connection in the middle of a reply");
         return;
     }
-    if (session_reply_event(session, NEGOTIATE_BACKEND_GARBAGE))
+    if (session_reply_event(session, NEGOTIATE_BACKEND_LOST))
         session_finish(session, "the server closed the connection while it owed a reply");
 }
 

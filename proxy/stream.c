@@ -465,12 +465,12 @@ void stream_close(struct stream *stream, bool reset, void (*closed)(struct strea
 {
     if (stream->closing)
         return;
-    unlink_due(stream);
     if (reset)
         stream_drop_gathered(stream);
     else
         stream_flush(stream);
     stream->ended = stream->closing = true;
+    unlink_due(stream); /* behind the flush: one that fails wants to be told of later */
     stream->closed = closed;
     tls_free(stream->tls);
     stream->tls = NULL;

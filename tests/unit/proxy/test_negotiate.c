@@ -561,6 +561,8 @@ static const struct {
     { "rule 8: too many sessions", NEGOTIATE_TOO_MANY, "421 4.3.2 ", "-ERR [SYS/TEMP] " },
     { "rule 1, rule 23: time is up", NEGOTIATE_TIMEOUT, "421 4.4.2 ", "" },
     { "a client that talks before the greeting", NEGOTIATE_EARLY_TALKER, "554 5.5.1 ", "-ERR " },
+    { "the server closed while it owed a reply", NEGOTIATE_BACKEND_LOST,
+      "421 4.4.2 The mail server closed", "-ERR [SYS/TEMP] The mail server closed" },
     { "rule 24: garbage", NEGOTIATE_BACKEND_GARBAGE, "421 4.4.2 ", "-ERR [SYS/TEMP] " },
 };
 

@@ -105,6 +105,23 @@ static void a_reset_that_a_write_saw_is_no_clean_end(void **state)
     world_deinit(&world);
 }
 
+/* The owner frees the memory when it is closed: nobody may come back to it. */
+static void a_close_whose_flush_fails_leaves_nothing_to_be_told(void **state)
+{
+    struct world world;
+
+    (void)state;
+    world_init(&world, 65536);
+    close_client(&world, true);
+    assert_int_equal(stream_write(&world.stream, SPAN_LIT("221 bye\r\n")), STREAM_SENT);
+    stream_close(&world.stream, false, on_closed);
+    assert_int_equal(world.stream.write_error != 0, true);
+    assert_false(world.stream.due);
+    run_on(&world);
+    assert_int_equal(world.ends, 0);
+    world_deinit(&world);
+}
+
 static void a_reset_while_paused_and_blocked_ends_the_stream(void **state)
 {
     struct world world;
@@ -365,6 +382,7 @@ int main(void)
         cmocka_unit_test(small_writes_of_one_event_go_out_together),
         cmocka_unit_test(a_reset_of_the_peer_is_told),
         cmocka_unit_test(a_reset_that_a_write_saw_is_no_clean_end),
+        cmocka_unit_test(a_close_whose_flush_fails_leaves_nothing_to_be_told),
         cmocka_unit_test(a_reset_while_paused_and_blocked_ends_the_stream),
         cmocka_unit_test(what_a_peer_said_before_it_closed_is_heard_though_writing_failed),
         cmocka_unit_test(a_peer_that_never_reads_costs_bounded_memory_and_loses_nothing),
