@@ -1,5 +1,5 @@
-"""Which files the processes open while they serve, as strace sees it: a proxy worker none at all, whatever goes wrong in
-its sessions; an embedded worker none outside the mail store, but for the time zone."""
+"""Which files the processes open while they serve, as strace sees it: a proxy worker none at all, whatever
+goes wrong in its sessions; an embedded worker none outside the mail store, but for the time zone."""
 import contextlib
 import re
 import shutil
