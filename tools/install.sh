@@ -47,8 +47,8 @@ apt_install() {
         install -y --no-install-recommends "$@" >/dev/null
 }
 
-# build FOLDER MESON-OPTION... : configures once, then builds $targets, or all; prints only what goes wrong. A folder that
-# was made with other options is made anew. One build of a folder at a time; two compilers at once at most.
+# build FOLDER MESON-OPTION... : configures once, then builds $ninja_targets, or all; prints only what goes wrong. A folder
+# that was made with other options is made anew. One build of a folder at a time; two compilers at once at most.
 build() {
     local folder=$1 output
     shift
@@ -60,12 +60,12 @@ build() {
             output=$(meson setup "$folder" "$root" "$@" 2>&1) || { echo "$output"; return 1; }
             echo "${CC:-} $*" >"$folder/options"
         fi
-        output=$(ninja -j 2 -C "$folder" ${targets:-} 2>&1) || { echo "$output" | tail -n 60; return 1; }
+        output=$(ninja -j 2 -C "$folder" ${ninja_targets:-} 2>&1) || { echo "$output" | tail -n 60; return 1; }
     } 9>"$folder.lock"
 }
 
 # The programs as people run them, without the tests, in build/release.
 build_release() {
-    local targets="proxy/gatepost backends/gatepost-smtpd backends/gatepost-pop3d tools/gatepost-user"
+    local ninja_targets="proxy/gatepost backends/gatepost-smtpd backends/gatepost-pop3d tools/gatepost-user"
     build "$root/build/release" --buildtype=release
 }

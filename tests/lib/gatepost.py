@@ -76,8 +76,10 @@ def has_ipv6():
 
 
 def make_folder(prefix="gatepost-"):
-    """A folder that every user may enter, with a path short enough for socket names."""
+    """A folder that every user may enter, with a path short enough for socket names; removed at the latest at exit."""
     folder = pathlib.Path(tempfile.mkdtemp(prefix=prefix, dir="/tmp"))
+    if not os.environ.get("GATEPOST_KEEP"):
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
     folder.chmod(0o755)
     return folder
 
