@@ -10,7 +10,16 @@
  *                          port_owner.c    who holds a port that is in use
  *                          children.c      restart with back-off, who is ready
  *                          control.c       one child: fork and exec, control messages, log lines
- *   a worker               server.c        its loop (proxy/server.h)
+ *   a worker               server.c        its loop, listeners, drain
+ *                          snapshot.c      one configuration as a worker uses it
+ *                          session.c       a session's life; session_table.c: what an event means
+ *                          session_front.c DETECT, NEGOTIATE, LEARN, HANDSHAKE
+ *                          session_connect.c, greet.c, identity.c   CONNECT
+ *                          relay.c         RELAY, through inspect_smtp.c or inspect_pop3.c
+ *                          backend.c       what was learned of a server
+ *                          negotiate.c     the dialogue before a server is needed; dialect_*.c
+ *                          detect.c, hints.c, limits.c, capabilities.c, message_scan.c   pure
+ *                          stream.c, tls.c, tls_context.c, tickets.c   octets, TLS
  *   shared by both         base/           spans, text, log, bundle, start of a child
  *
  * Exit codes are those of sysexits.h (supervisor.h): 64 usage, 69 port in use, 78 configuration. */
