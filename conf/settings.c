@@ -405,7 +405,7 @@ static int complete(struct loader *loader)
             listen->detect_wait_ms = port_rules_detect_wait_ms(listen->tls);
     }
     for (size_t i = 0; i < settings->backend_count; i++)
-        if (strcmp(settings->backends[i].address, "embedded") == 0)
+        if (settings_backend_embedded(&settings->backends[i]))
             settings->backends[i].identity = IDENTITY_PROXY_V2;
     for (size_t i = 1; i < settings->tls_count; i++) {
         struct settings_tls swap = settings->tls[i];
@@ -515,7 +515,7 @@ bool settings_listen_open(const struct settings *settings, const struct settings
 {
     const struct settings_backend *backend = settings_backend(settings, listen->backend);
 
-    return listen->enabled && backend && *backend->address;
+    return listen->enabled && backend && backend->address.count > 0;
 }
 
 unsigned settings_listen_port(const struct settings *settings, const struct settings_listen *listen)

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "conf/diagnostics.h"
 
@@ -17,7 +18,9 @@ enum port_protocol { PROTOCOL_SMTP, PROTOCOL_POP3, PROTOCOL_OPAQUE };
 enum tls_rule { TLS_RULE_STARTTLS, TLS_RULE_IMPLICIT, TLS_RULE_OFF };
 enum require_tls { REQUIRE_TLS_NO, REQUIRE_TLS_AUTH, REQUIRE_TLS_YES };
 enum early_talker { EARLY_TALKER_SERVE, EARLY_TALKER_REFUSE };
-enum identity { IDENTITY_NONE, IDENTITY_PROXY_V2 };
+enum identity { IDENTITY_NONE, IDENTITY_PROXY_V1, IDENTITY_PROXY_V2, IDENTITY_XCLIENT };
+enum backend_tls { BACKEND_TLS_OFF, BACKEND_TLS_STARTTLS, BACKEND_TLS_IMPLICIT };
+enum policy { POLICY_FAILOVER, POLICY_ROUND_ROBIN, POLICY_HASH_USER, POLICY_HASH_CLIENT };
 enum bare_newline { BARE_NEWLINE_NORMALIZE, BARE_NEWLINE_REJECT, BARE_NEWLINE_PASS };
 enum tls_version { TLS_VERSION_1_2, TLS_VERSION_1_3 };
 
@@ -42,6 +45,8 @@ struct settings_list {
 #define SETTINGS_TYPE_BARE_NEWLINE enum bare_newline
 #define SETTINGS_TYPE_LOG_LEVEL    int /* enum log_level, 0 error .. 4 debug */
 #define SETTINGS_TYPE_TLS_VERSION  enum tls_version
+#define SETTINGS_TYPE_BACKEND_TLS  enum backend_tls
+#define SETTINGS_TYPE_POLICY       enum policy
 
 #define SETTINGS_MEMBER(key, kind, member, ...) SETTINGS_TYPE_##kind member;
 
@@ -123,8 +128,8 @@ unsigned settings_listen_port(const struct settings *settings,
 
 static inline bool settings_backend_embedded(const struct settings_backend *backend)
 {
-    return backend->address[0] == 'e' &&
-           backend->address[1] == 'm'; /* "embedded", the only such value */
+    return backend->address.count == 1 &&
+           strcmp(backend->address.items[0], "embedded") == 0; /* beside others it is an error */
 }
 
 /* Explains one key ("listen.detect_wait", "[listen] detect_wait", or a bare key name: every section

@@ -198,14 +198,16 @@ static void check_server_names(const struct check *check, size_t index)
 
 static void check_address(const struct check *check, const struct settings_backend *backend)
 {
-    const char *fault;
-
-    if (!*backend->address || strcmp(backend->address, "embedded") == 0)
+    if (settings_backend_embedded(backend))
         return;
-    fault = form_socket_fault(backend->address);
-    if (fault)
-        BACKEND_ERROR(check, backend, "address",
-                      "address must be embedded or unix:/path; \"%s\" %s", backend->address, fault);
+    for (size_t i = 0; i < backend->address.count; i++) {
+        const char *item = backend->address.items[i], *fault = form_socket_fault(item);
+
+        if (fault && !form_is_host_port(item))
+            BACKEND_ERROR(check, backend, "address",
+                          "address must be embedded, unix:/path or host:port; \"%s\" %s", item,
+                          fault);
+    }
 }
 
 /* Bit 1 << protocol for each protocol of the ports in front of a backend. */
@@ -226,7 +228,7 @@ static void check_protocols(const struct check *check, const struct settings_bac
                    opaque = 1u << PROTOCOL_OPAQUE;
     unsigned protocols = protocols_of(check, backend);
 
-    if (*backend->address && (protocols & smtp) && (protocols & pop3))
+    if (backend->address.count > 0 && (protocols & smtp) && (protocols & pop3))
         BACKEND_ERROR(check, backend, "address",
                       "[backend %s] stands behind both smtp and pop3 ports", backend->name);
     /* Beside a mail port, an opaque port may pass through to the embedded worker; alone it does not
@@ -239,7 +241,7 @@ static void check_protocols(const struct check *check, const struct settings_bac
         BACKEND_ERROR(check, backend, "apop", "apop = yes: [backend %s] %s", backend->name,
                       protocols & pop3 ? "is embedded and has no APOP"
                                        : "stands behind no pop3 port");
-    if (*backend->address && !protocols)
+    if (backend->address.count > 0 && !protocols)
         report(check, DIAGNOSTIC_WARNING, SECTION_BACKEND, backend->name, NULL,
                "[backend %s] stands behind no port", backend->name);
 }

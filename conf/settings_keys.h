@@ -35,7 +35,9 @@ enum settings_kind {
     KIND_IDENTITY,
     KIND_BARE_NEWLINE,
     KIND_LOG_LEVEL,
-    KIND_TLS_VERSION
+    KIND_TLS_VERSION,
+    KIND_BACKEND_TLS,
+    KIND_POLICY
 };
 
 struct settings_key {

@@ -45,10 +45,12 @@ static const char *const choices[][CHOICES_MAX] = {
     [KIND_TLS_RULE] = { "starttls", "implicit", "off" },
     [KIND_REQUIRE_TLS] = { "no", "auth", "yes" },
     [KIND_EARLY_TALKER] = { "serve", "refuse" },
-    [KIND_IDENTITY] = { "none", "proxy-v2" },
+    [KIND_IDENTITY] = { "none", "proxy-v1", "proxy-v2", "xclient" },
     [KIND_BARE_NEWLINE] = { "normalize", "reject", "pass" },
     [KIND_LOG_LEVEL] = { "error", "warning", "notice", "info", "debug" },
     [KIND_TLS_VERSION] = { "1.2", "1.3" },
+    [KIND_BACKEND_TLS] = { "off", "starttls", "implicit" },
+    [KIND_POLICY] = { "failover", "round-robin", "hash-user", "hash-client" },
 };
 
 static int fault_at(struct value_fault *fault, size_t offset, const char *format, ...)
@@ -324,6 +326,8 @@ int settings_value_parse(const struct settings_key *key, const char *text, void 
     case KIND_BARE_NEWLINE:
     case KIND_LOG_LEVEL:
     case KIND_TLS_VERSION:
+    case KIND_BACKEND_TLS:
+    case KIND_POLICY:
         return parse_choice(key, text, member, ret_fault);
     }
     return VALUE_BAD;
@@ -396,6 +400,8 @@ void settings_value_print(const struct settings_key *key, const void *member, FI
     case KIND_BARE_NEWLINE:
     case KIND_LOG_LEVEL:
     case KIND_TLS_VERSION:
+    case KIND_BACKEND_TLS:
+    case KIND_POLICY:
         fprintf(out, " %s", choices[key->kind][*(const unsigned *)member]);
         break;
     }

@@ -41,7 +41,7 @@ int backend_init(struct backend *backend, struct stream_loop *loop, const struct
         return embedded_socket_path(all->gatepost.runtime_dir, settings->name, backend->path,
                                     sizeof(backend->path));
     if ((size_t)snprintf(backend->path, sizeof(backend->path), "%s",
-                         settings->address + strlen("unix:")) >= sizeof(backend->path))
+                         settings->address.items[0] + strlen("unix:")) >= sizeof(backend->path))
         return -ENAMETOOLONG;
     return 0;
 }

@@ -26,6 +26,10 @@ enum child_message {
                         `drain_ms` */
     CHILD_READY,     /* from the child: it serves */
     CHILD_DRAINED,   /* from the child: no session is left; it exits now */
+    CHILD_ADDRESSES, /* to a proxy worker: a type and a number (both uint32_t), then so many
+                        struct child_address: what names resolve to now */
+    CHILD_ROUTE,     /* to a proxy worker: type and number of the [listen] section (both uint32_t);
+                        descriptor: a sealed memfd that holds its map (cdb) */
 };
 
 struct child_hello {
