@@ -283,7 +283,10 @@ static int learn_start(struct backend *backend, bool tls)
     learn->tls = tls;
     learn->handles = 2;
     learn->connect.data = learn->timer.data = learn;
-    greet_init(&learn->greet, backend->protocol, GREET_LEARN, span_of_text(backend->hostname));
+    greet_init(&learn->greet, &(struct greet_plan){ .protocol = backend->protocol,
+                                                    .purpose = GREET_LEARN,
+                                                    .hello = span_of_text(backend->hostname),
+                                                    .hostname = span_of_text(backend->hostname) });
     uv_timer_init(backend->loop->uv, &learn->timer);
     uv_timer_start(&learn->timer, learn_timeout, backend->settings->connect_timeout_ms, 0);
     backend->known[tls].learning = learn;

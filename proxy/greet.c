@@ -28,19 +28,16 @@ enum greet_step {
     STEP_DONE
 };
 
-void greet_init(struct greet *greet, enum port_protocol protocol, enum greet_purpose purpose,
-                struct span hello)
+void greet_init(struct greet *greet, const struct greet_plan *plan)
 {
-    *greet = (struct greet){
-        .protocol = protocol, .purpose = purpose, .hello = hello, .step = STEP_BANNER
-    };
+    *greet = (struct greet){ .plan = *plan, .step = STEP_BANNER };
 }
 
 void greet_deinit(struct greet *greet)
 {
     free(greet->reply);
     capabilities_unref(greet->list);
-    *greet = (struct greet){ .protocol = greet->protocol };
+    *greet = (struct greet){ .plan.protocol = greet->plan.protocol, .step = STEP_DONE };
 }
 
 static int collect(struct greet *greet, struct span part)
@@ -75,7 +72,7 @@ static bool is_digit(unsigned char byte)
  */
 static int line_ends_reply(struct greet *greet, struct span line)
 {
-    if (greet->protocol == PROTOCOL_POP3) {
+    if (greet->plan.protocol == PROTOCOL_POP3) {
         if (greet->in_list)
             return span_equal(line, SPAN_LIT(".\r\n")) || span_equal(line, SPAN_LIT(".\n"));
         if (span_starts_nocase(line, SPAN_LIT("+OK"))) {
@@ -130,7 +127,7 @@ static void forget_reply(struct greet *greet)
 
 static bool positive(const struct greet *greet)
 {
-    unsigned char good = greet->protocol == PROTOCOL_POP3 ? '+' : '2';
+    unsigned char good = greet->plan.protocol == PROTOCOL_POP3 ? '+' : '2';
 
     return greet->reply_size > 0 && greet->reply[0] == good;
 }
@@ -150,28 +147,28 @@ static int say_goodbye(struct greet *greet, struct text *out)
 
 static int send_hello(struct greet *greet, struct text *out)
 {
-    if (greet->hello.size == 0) {
+    if (greet->plan.hello.size == 0) {
         greet->step = STEP_DONE;
         return GREET_READY;
     }
-    greet->step = greet->protocol == PROTOCOL_POP3 ? STEP_USER : STEP_HELLO;
-    text_put(out, greet->hello);
+    greet->step = greet->plan.protocol == PROTOCOL_POP3 ? STEP_USER : STEP_HELLO;
+    text_put(out, greet->plan.hello);
     text_puts(out, "\r\n");
     return GREET_SEND;
 }
 
 static int after_banner(struct greet *greet, struct text *out)
 {
-    if (greet->purpose == GREET_BANNER) {
+    if (greet->plan.purpose == GREET_BANNER) {
         greet->step = STEP_DONE;
         return GREET_READY; /* the caller finds the banner in `reply` */
     }
-    if (greet->purpose == GREET_SESSION)
+    if (greet->plan.purpose == GREET_SESSION)
         return send_hello(greet, out);
-    if (greet->protocol == PROTOCOL_POP3)
+    if (greet->plan.protocol == PROTOCOL_POP3)
         return begin(greet, STEP_CAPA, "CAPA\r\n", out);
     text_puts(out, "EHLO ");
-    text_put(out, greet->hello);
+    text_put(out, greet->plan.hello);
     return begin(greet, STEP_HELLO, "\r\n", out);
 }
 
@@ -180,23 +177,23 @@ static int keep_list(struct greet *greet, bool learned)
     capabilities_unref(greet->list);
     greet->list = NULL;
     if (learned)
-        return capabilities_parse(greet->protocol, span_of(greet->reply, greet->reply_size),
+        return capabilities_parse(greet->plan.protocol, span_of(greet->reply, greet->reply_size),
                                   &greet->list);
-    greet->list = capabilities_new_none(greet->protocol);
+    greet->list = capabilities_new_none(greet->plan.protocol);
     return greet->list ? 0 : -ENOMEM;
 }
 
 /* The reply to EHLO or HELO has come. */
 static int after_hello(struct greet *greet, struct text *out)
 {
-    bool learning = greet->purpose == GREET_LEARN;
+    bool learning = greet->plan.purpose == GREET_LEARN;
     bool extended = greet->step == STEP_HELLO &&
-                    (learning || span_starts_nocase(greet->hello, SPAN_LIT("EHLO")));
+                    (learning || span_starts_nocase(greet->plan.hello, SPAN_LIT("EHLO")));
     int r;
 
     if (extended && greet->reply[0] == '5') { /* a server older than EHLO: RFC 5321 section 3.2 */
         text_puts(out, "HELO ");
-        text_put(out, learning ? greet->hello : span_trim(span_skip(greet->hello, 4)));
+        text_put(out, learning ? greet->plan.hello : span_trim(span_skip(greet->plan.hello, 4)));
         return begin(greet, STEP_HELO, "\r\n", out);
     }
     if (!positive(greet)) {
@@ -206,7 +203,7 @@ static int after_hello(struct greet *greet, struct text *out)
     r = keep_list(greet, extended);
     if (r < 0)
         return r;
-    if (greet->purpose == GREET_LEARN)
+    if (greet->plan.purpose == GREET_LEARN)
         return begin(greet, STEP_MAIL, RELAY_TEST_FROM, out);
     greet->step = STEP_DONE;
     return GREET_READY;
@@ -256,7 +253,7 @@ int greet_feed(struct greet *greet, struct span *in, struct text *out)
 {
     int r;
 
-    if (greet->purpose == GREET_REPLAY && greet->step == STEP_BANNER)
+    if (greet->plan.purpose == GREET_REPLAY && greet->step == STEP_BANNER)
         return send_hello(greet, out);
     if (greet->step == STEP_DONE)
         return GREET_READY;
@@ -264,8 +261,14 @@ int greet_feed(struct greet *greet, struct span *in, struct text *out)
     if (r <= 0)
         return r < 0 ? r : GREET_MORE;
     r = reply_came(greet, out);
-    if (r < 0 || (r == GREET_READY && greet->purpose == GREET_BANNER))
+    if (r < 0 || (r == GREET_READY && greet->plan.purpose == GREET_BANNER))
         return r;
     forget_reply(greet);
     return r;
+}
+
+void greet_tls_done(struct greet *greet)
+{
+    capabilities_unref(greet->list);
+    greet->list = NULL;
 }

@@ -97,8 +97,11 @@ void connect_start(struct session *session)
     session_move(session, ST_CONNECT);
     session_deadline(session, session->target->settings->connect_timeout_ms);
     session->busy_retries = 0;
-    greet_init(&session->greet, session->rule->protocol, purpose(session),
-               span_of(negotiate->hello, negotiate->hello_size));
+    greet_init(&session->greet,
+               &(struct greet_plan){ .protocol = session->rule->protocol,
+                                     .purpose = purpose(session),
+                                     .hello = span_of(negotiate->hello, negotiate->hello_size),
+                                     .hostname = span_of_text(session->rule->hostname) });
     if (session->backend_greeted) {
         session->octets = span_of(NULL, 0);
         connect_data(session);
@@ -176,7 +179,7 @@ static bool still_the_same(struct session *session)
 static void welcome(struct session *session)
 {
     backend_answered(session->target);
-    if (session->greet.purpose == GREET_BANNER) { /* APOP: the banner goes to the client */
+    if (session->greet.plan.purpose == GREET_BANNER) { /* APOP: the banner goes to the client */
         struct span banner = span_of(session->greet.reply, session->greet.reply_size);
 
         if (!session_reply(session, banner))

@@ -30,8 +30,10 @@ static void play(struct story *story, uint8_t choice, struct span server, size_t
     static const char *const hellos[] = { "EHLO a", "HELO a", "USER a", "" };
     struct text sent = TEXT_OVER(story->sent), refusal = TEXT_OVER(story->refusal);
 
-    greet_init(&story->greet, choice & 1 ? PROTOCOL_POP3 : PROTOCOL_SMTP,
-               (enum greet_purpose)(choice >> 1 & 3), span_of_text(hellos[choice >> 3 & 3]));
+    greet_init(&story->greet,
+               &(struct greet_plan){ .protocol = choice & 1 ? PROTOCOL_POP3 : PROTOCOL_SMTP,
+                                     .purpose = (enum greet_purpose)(choice >> 1 & 3),
+                                     .hello = span_of_text(hellos[choice >> 3 & 3]) });
     do {
         struct span piece = span_first(server, step), in = piece;
 

@@ -139,7 +139,10 @@ static void check_row(const struct greet_row *row, size_t step)
     struct story story = { 0 };
     struct span server = span_of_text(row->server);
 
-    greet_init(&greet, row->protocol, row->purpose, span_of_text(row->hello));
+    greet_init(&greet, &(struct greet_plan){ .protocol = row->protocol,
+                                             .purpose = row->purpose,
+                                             .hello = span_of_text(row->hello),
+                                             .hostname = SPAN_LIT("us") });
     play(&greet, server, step ? step : server.size + 1, &story);
     if (story.verdict != row->verdict || strcmp(story.sent, row->sent) != 0 ||
         strcmp(story.refusal, row->refusal ? row->refusal : "") != 0 || story.left != row->left)
@@ -173,7 +176,9 @@ static int verdict_of_many(const char *line, size_t count, const char *end)
     struct story story = { 0 };
     int verdict;
 
-    greet_init(&greet, PROTOCOL_SMTP, GREET_SESSION, SPAN_LIT("EHLO a"));
+    greet_init(&greet, &(struct greet_plan){ .protocol = PROTOCOL_SMTP,
+                                             .purpose = GREET_SESSION,
+                                             .hello = SPAN_LIT("EHLO a") });
     play(&greet, SPAN_LIT("220 b\r\n"), 100, &story);
     for (size_t i = 0; i < count && story.verdict == GREET_MORE; i++)
         play(&greet, span_of_text(line), 100, &story);
