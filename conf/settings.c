@@ -518,6 +518,39 @@ bool settings_listen_open(const struct settings *settings, const struct settings
     return listen->enabled && backend && backend->address.count > 0;
 }
 
+bool settings_listen_reaches(const struct settings *settings, const struct settings_listen *listen,
+                             const struct settings_backend *backend)
+{
+    if (!settings_listen_open(settings, listen))
+        return false;
+    if (strcmp(listen->backend, backend->name) == 0)
+        return true;
+    if (!*listen->route)
+        return false;
+    for (size_t i = 0; i < listen->route_backends.count; i++)
+        if (strcmp(listen->route_backends.items[i], backend->name) == 0)
+            return true;
+    return strcmp(listen->default_backend, backend->name) == 0;
+}
+
+bool settings_backend_protocol(const struct settings *settings,
+                               const struct settings_backend *backend,
+                               enum port_protocol *ret_protocol)
+{
+    bool reached = false;
+
+    for (size_t i = 0; i < settings->listen_count; i++) {
+        const struct settings_listen *listen = &settings->listens[i];
+
+        if (!settings_listen_reaches(settings, listen, backend))
+            continue;
+        if (!reached || listen->protocol != PROTOCOL_OPAQUE)
+            *ret_protocol = listen->protocol;
+        reached = true;
+    }
+    return reached;
+}
+
 unsigned settings_listen_port(const struct settings *settings, const struct settings_listen *listen)
 {
     return listen->port + settings->gatepost.port_offset;

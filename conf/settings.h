@@ -122,6 +122,17 @@ const struct settings_tls *settings_tls(const struct settings *settings, const c
  * written, never implied: nobody may meet an empty mailbox because a section was forgotten.) */
 bool settings_listen_open(const struct settings *settings, const struct settings_listen *listen);
 
+/* Does the listener, which must be open, bring clients to this backend: as its `backend`, or by its
+ * route, as its `default_backend` or one of its `route_backends`? */
+bool settings_listen_reaches(const struct settings *settings, const struct settings_listen *listen,
+                             const struct settings_backend *backend);
+
+/* What is spoken to a backend: smtp or pop3 where one of the open listeners that reach it speaks
+ * that (never two of them do), else opaque. False: no open listener reaches it. */
+bool settings_backend_protocol(const struct settings *settings,
+                               const struct settings_backend *backend,
+                               enum port_protocol *ret_protocol);
+
 /* The port number that is bound: port plus port_offset. */
 unsigned settings_listen_port(const struct settings *settings,
                               const struct settings_listen *listen);

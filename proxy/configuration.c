@@ -120,32 +120,10 @@ static int load_all_tls(struct configuration *configuration, struct diagnostics 
     return 0;
 }
 
-/* One program speaks one protocol. */
-static void check_embedded(const struct settings *settings, const struct settings_backend *backend,
-                           struct diagnostics *diagnostics)
-{
-    enum port_protocol protocol;
-
-    if (!settings_backend_embedded(backend) || !listener_set_protocol(settings, backend, &protocol))
-        return;
-    for (size_t i = 0; i < settings->listen_count; i++) {
-        const struct settings_listen *rule = &settings->listens[i];
-
-        if (settings_listen_open(settings, rule) && strcmp(rule->backend, backend->name) == 0 &&
-            rule->protocol != PROTOCOL_OPAQUE && rule->protocol != protocol)
-            diagnostics_add(diagnostics, DIAGNOSTIC_ERROR, NULL,
-                            "[listen %s] backend = %s: this embedded worker is already used by a "
-                            "port of another protocol",
-                            rule->name, backend->name);
-    }
-}
-
 static void check_ports(const struct settings *settings, struct diagnostics *diagnostics)
 {
     size_t open = 0;
 
-    for (size_t i = 0; i < settings->backend_count; i++)
-        check_embedded(settings, &settings->backends[i], diagnostics);
     for (size_t i = 0; i < settings->listen_count; i++)
         open += settings_listen_open(settings, &settings->listens[i]);
     if (open == 0)
@@ -290,8 +268,9 @@ int configuration_make_folders(const struct configuration *configuration)
     for (size_t i = 0; i < settings->backend_count; i++) {
         enum port_protocol protocol;
 
-        embedded = embedded || (settings_backend_embedded(&settings->backends[i]) &&
-                                listener_set_protocol(settings, &settings->backends[i], &protocol));
+        embedded =
+            embedded || (settings_backend_embedded(&settings->backends[i]) &&
+                         settings_backend_protocol(settings, &settings->backends[i], &protocol));
     }
     /* The mail store may be below it; what is secret in it is a file of mode 0600. */
     r = folder_make(settings->gatepost.state_dir, 0711, NULL);

@@ -210,25 +210,6 @@ static int open_publics(const struct settings *settings, struct listener_set *se
     return r;
 }
 
-bool listener_set_protocol(const struct settings *settings, const struct settings_backend *backend,
-                           enum port_protocol *ret_protocol)
-{
-    bool used = false;
-
-    for (size_t i = 0; i < settings->listen_count; i++) {
-        const struct settings_listen *rule = &settings->listens[i];
-
-        if (!settings_listen_open(settings, rule) || strcmp(rule->backend, backend->name) != 0)
-            continue;
-        if (!used)
-            *ret_protocol = PROTOCOL_POP3;
-        used = true;
-        if (rule->protocol != PROTOCOL_OPAQUE)
-            *ret_protocol = rule->protocol;
-    }
-    return used;
-}
-
 /* Does somebody accept on this socket? A file that nobody does is left from a process that was
  * killed. */
 static bool is_served(const struct sockaddr_un *address)
@@ -332,7 +313,7 @@ static int open_all_embedded(const struct settings *settings, const struct privi
         int error;
 
         if (!settings_backend_embedded(backend) ||
-            !listener_set_protocol(settings, backend, &protocol))
+            !settings_backend_protocol(settings, backend, &protocol))
             continue;
         error = open_embedded(settings, backend, protocol, privileges,
                               &set->embedded[set->embedded_count]);

@@ -38,11 +38,6 @@ struct listener_set {
     size_t embedded_count;
 };
 
-/* Which program serves an embedded backend: that of the ports which use it; pop3 where only opaque
- * ones do. False where no open port uses it. */
-bool listener_set_protocol(const struct settings *settings, const struct settings_backend *backend,
-                           enum port_protocol *ret_protocol);
-
 /* Says in the log which ports are not opened, and why. */
 void listener_set_tell_closed(const struct settings *settings);
 
