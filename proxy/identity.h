@@ -1,17 +1,37 @@
-/* Tells a backend who the client is: the PROXY v2 header with the facts of TLS. */
+/* What a server is told of its client: a PROXY header before the dialogue, or addresses for
+ * XCLIENT. */
 #ifndef GATEPOST_PROXY_IDENTITY_H
 #define GATEPOST_PROXY_IDENTITY_H
 
-#include "proxy/base/proxy_v2.h"
+#include "conf/settings.h"
+#include "proxy/proxy_header.h"
 #include "proxy/stream.h"
 
-/* The header for a client's connection. `unique_id` names the session in our log. Returns its size
- * or -errno. */
-long identity_header(const struct stream *client, const char *unique_id, unsigned char *into,
-                     size_t room);
+#define IDENTITY_ROOM PROXY_V2_HEADER_MAX /* octets that are enough for any header */
+
+/* The header for a client's connection. `origin`: what a trusted balancer said of it, NULL: the
+ * addresses of its socket count. `unique_id` names the session in our log. The facts of TLS are
+ * those of `client`. Returns the header's size, 0 for the kinds that have none (none, xclient), or
+ * -errno: the client's address cannot be known, and nothing may be sent in its place. */
+long identity_write(enum identity kind, const struct stream *client, const struct origin *origin,
+                    const char *unique_id, unsigned char *into, size_t room);
 
 /* The header of our own learning dialogue: a client at 192.0.2.1 (TEST-NET-1, RFC 5737), under TLS
- * or not. */
+ * or not. Its size, or 0. */
+long identity_write_learning(enum identity kind, bool tls, unsigned char *into, size_t room);
+
+/* The addresses alone: of the client, and of what it connected to. 0 or -errno. */
+int identity_addresses(const struct stream *client, const struct origin *origin,
+                       struct sockaddr_storage *ret_client,
+                       struct sockaddr_storage *ret_destination);
+
+/* The same of the learning dialogue. */
+void identity_learning_addresses(struct sockaddr_storage *ret_client,
+                                 struct sockaddr_storage *ret_destination);
+
+/* identity_write() and identity_write_learning() for proxy-v2. */
+long identity_header(const struct stream *client, const char *unique_id, unsigned char *into,
+                     size_t room);
 long identity_learning_header(bool tls, unsigned char *into, size_t room);
 
 #endif
