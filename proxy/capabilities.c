@@ -393,6 +393,25 @@ struct capabilities *capabilities_intersect(const struct capabilities *a,
     return making.list;
 }
 
+struct capabilities *capabilities_before_routing(const struct capabilities *list)
+{
+    bool pop3 = list->protocol == PROTOCOL_POP3;
+    struct making making;
+
+    if (make(list->protocol, list->count, text_size(list), &making) < 0)
+        return NULL;
+    making.list->none = list->none;
+    for (size_t i = 0; i < list->count; i++) {
+        const struct capability *item = &list->items[i];
+
+        if (names_mechanisms(list, item->keyword))
+            add_common_mechanisms(&making, item, SPAN_LIT("PLAIN LOGIN"));
+        else if (!pop3 || (!is(item->keyword, "LANG") && !is(item->keyword, "UTF8")))
+            add(&making, item->keyword, item->parameters);
+    }
+    return making.list;
+}
+
 bool capabilities_equal(const struct capabilities *a, const struct capabilities *b)
 {
     if (a->protocol != b->protocol || a->none != b->none || a->count != b->count)

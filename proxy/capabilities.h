@@ -69,6 +69,11 @@ bool capabilities_cover(const struct capabilities *now, const struct capabilitie
 struct capabilities *capabilities_intersect(const struct capabilities *a,
                                             const struct capabilities *b);
 
+/* Those of `list` that hold where the proxy reads the login and chooses the server by it: of the
+ * mechanisms only those that login_reads() takes, and nothing that is said to one server before the
+ * login and would be lost with it (LANG, UTF8). NULL: no memory. */
+struct capabilities *capabilities_before_routing(const struct capabilities *list);
+
 bool capabilities_equal(const struct capabilities *a, const struct capabilities *b);
 
 #endif

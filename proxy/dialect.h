@@ -73,6 +73,13 @@ int dialect_refuse(struct negotiate *negotiate, const char *line, struct text *r
 /* The same for a line that has been written already, without its CRLF. */
 int dialect_refuse_written(struct negotiate *negotiate, struct text *reply);
 
+/* Can this mechanism work here? Where the proxy reads logins, only one that can be read. */
+bool dialect_mechanism_passes(const struct negotiate *negotiate, struct span mechanism);
+
+/* An AUTH command that was found good: forwarded, or the beginning of a login that the proxy reads.
+ */
+int dialect_login(struct negotiate *negotiate, struct span line, struct text *reply);
+
 /* Writes `line` and CRLF; returns NEGOTIATE_ANSWER. */
 int dialect_answer(const char *line, struct text *reply);
 

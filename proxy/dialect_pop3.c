@@ -94,11 +94,11 @@ static int auth(struct negotiate *negotiate, const struct dialect_call *call, st
     offered = capabilities_mechanisms(negotiate->learned);
     /* A server that says nothing of SASL may know it all the same; it judges, but for what cannot
      * work here. */
-    if (offered.size == 0 && capabilities_mechanism_passes(wanted))
-        return NEGOTIATE_FORWARD;
+    if (offered.size == 0 && dialect_mechanism_passes(negotiate, wanted))
+        return dialect_login(negotiate, call->line, reply);
     while (capabilities_next_mechanism(&offered, &mechanism))
-        if (span_equal_nocase(mechanism, wanted))
-            return NEGOTIATE_FORWARD;
+        if (span_equal_nocase(mechanism, wanted) && dialect_mechanism_passes(negotiate, wanted))
+            return dialect_login(negotiate, call->line, reply);
     return dialect_refuse(negotiate, "-ERR This mechanism is not offered", reply);
 }
 

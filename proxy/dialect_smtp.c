@@ -83,8 +83,8 @@ static int auth(struct negotiate *negotiate, const struct dialect_call *call, st
         return dialect_refuse(negotiate, "502 5.5.1 There is no login here", reply);
     offered = capabilities_mechanisms(negotiate->learned);
     while (capabilities_next_mechanism(&offered, &mechanism))
-        if (span_equal_nocase(mechanism, wanted))
-            return NEGOTIATE_FORWARD;
+        if (span_equal_nocase(mechanism, wanted) && dialect_mechanism_passes(negotiate, wanted))
+            return dialect_login(negotiate, call->line, reply);
     return dialect_refuse(negotiate, "504 5.5.4 This mechanism is not offered", reply);
 }
 

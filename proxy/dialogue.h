@@ -28,6 +28,7 @@ struct dialogue_rule {
     bool require_auth;
     bool legacy_auth_line;
     bool apop;
+    bool reads_login; /* who logs in decides which server: the proxy reads the login itself */
     enum bare_newline bare_newline;
     unsigned max_errors;
     uint64_t size_limit; /* 0: the server's own */

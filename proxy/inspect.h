@@ -33,6 +33,10 @@ enum inspect_verdict {
      * outstanding. The caller first checks for surplus; one that cannot do TLS now may answer
      * otherwise, and go on. */
     INSPECT_TLS,
+    /* Client side only, where logins are handed back: the piece is a whole line with its end, a
+     * hello or the beginning of a login. It is to be judged by negotiate.h again, and the backend
+     * is closed without QUIT. No reply is outstanding. */
+    INSPECT_HAND_BACK,
     /* The piece (may be empty) goes to the client as a last word, then both sides are closed. */
     INSPECT_CLOSE,
     /* Both sides are closed at once, without words or close_notify: a reply cannot be finished. */

@@ -132,6 +132,17 @@ static int pass_line(struct inspect_pop3 *inspect, struct span *in, const struct
     return INSPECT_FORWARD;
 }
 
+/* The line goes back whole; nothing is outstanding. */
+static int hand_back(struct inspect_pop3 *inspect, struct span *in, const struct line_ahead *ahead,
+                     struct span *ret_piece)
+{
+    if (own_join(&inspect->own, ahead->line, SPAN_LIT("\r\n")) < 0 ||
+        line_take(&inspect->line, in, ahead) < 0)
+        return -ENOMEM;
+    *ret_piece = own_span(&inspect->own);
+    return INSPECT_HAND_BACK;
+}
+
 static int take_command(struct inspect_pop3 *inspect, struct span *in,
                         const struct line_ahead *ahead, struct span *batch, struct span *ret_piece)
 {
@@ -140,6 +151,8 @@ static int take_command(struct inspect_pop3 *inspect, struct span *in,
     if (decision.verdict != INSPECT_FORWARD) {
         if (batch->size > 0 || inspect->queue.count > 0)
             return batch_settle(batch, ret_piece, INSPECT_WAIT);
+        if (decision.verdict == INSPECT_HAND_BACK)
+            return hand_back(inspect, in, ahead, ret_piece);
         if (line_take(&inspect->line, in, ahead) < 0)
             return -ENOMEM;
         return say(inspect, &decision, ret_piece);

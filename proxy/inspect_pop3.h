@@ -37,8 +37,9 @@ struct inspect_pop3 {
     bool tls;
     bool pipelining;
     bool logged_in;
-    bool sync;   /* nothing passes behind the command whose reply is outstanding */
-    bool secret; /* a login was seen, and no other command was answered since */
+    bool hands_back; /* logins, and what is asked before one */
+    bool sync;       /* nothing passes behind the command whose reply is outstanding */
+    bool secret;     /* a login was seen, and no other command was answered since */
 };
 
 int inspect_pop3_init(struct inspect_pop3 *inspect, const struct inspect_start *start);

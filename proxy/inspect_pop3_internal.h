@@ -29,7 +29,8 @@ enum pop3_reply {
 
 /* What becomes of one command line: passed on, answered here, or the session's end. */
 struct pop3_decision {
-    int verdict;       /* INSPECT_FORWARD, INSPECT_ANSWER, INSPECT_TLS or INSPECT_CLOSE */
+    int verdict;       /* INSPECT_FORWARD, INSPECT_ANSWER, INSPECT_TLS, INSPECT_HAND_BACK or
+                          INSPECT_CLOSE */
     const char *words; /* the reply, with its CRLF; NULL: none */
     const char *violation;
     bool counted;         /* the reply is to a bad command */

@@ -10,6 +10,7 @@ struct verb {
     bool sync;     /* it changes the state of the session */
     bool login; /* it shows a password, or begins to: refused without TLS where TLS is required */
     bool names_user;
+    bool front; /* before a login it is answered without a server where logins are handed back */
     void (*check)(const struct inspect_pop3 *inspect, struct pop3_decision *decision);
 };
 
@@ -74,31 +75,31 @@ static void check_http(const struct inspect_pop3 *inspect, struct pop3_decision 
 
 /* clang-format off */
 static const struct verb verbs[] = {
-    /* name       answered as       sync   login  names user  check */
-    { "RETR",    POP3_REPLY_RETR,  false, false, false,      NULL },
-    { "DELE",    POP3_REPLY_LINE,  false, false, false,      NULL },
-    { "LIST",    POP3_REPLY_BODY,  false, false, false,      check_list },
-    { "UIDL",    POP3_REPLY_BODY,  false, false, false,      check_list },
-    { "TOP",     POP3_REPLY_BODY,  false, false, false,      NULL },
-    { "STAT",    POP3_REPLY_LINE,  false, false, false,      NULL },
-    { "NOOP",    POP3_REPLY_LINE,  false, false, false,      NULL },
-    { "RSET",    POP3_REPLY_LINE,  false, false, false,      NULL },
-    { "LAST",    POP3_REPLY_LINE,  false, false, false,      NULL }, /* RFC 1460 */
-    { "QUIT",    POP3_REPLY_QUIT,  true,  false, false,      NULL },
-    { "USER",    POP3_REPLY_LINE,  false, true,  true,       NULL },
-    { "PASS",    POP3_REPLY_LOGIN, true,  true,  false,      NULL },
-    { "APOP",    POP3_REPLY_LOGIN, true,  true,  true,       check_apop },
-    { "AUTH",    POP3_REPLY_AUTH,  true,  true,  false,      check_auth },
-    { "CAPA",    POP3_REPLY_CAPA,  false, false, false,      NULL },
-    { "STLS",    POP3_REPLY_LINE,  true,  false, false,      check_stls },
-    { "LANG",    POP3_REPLY_BODY,  false, false, false,      check_list },
-    { "UTF8",    POP3_REPLY_LINE,  false, false, false,      NULL },
-    { "GET",     POP3_REPLY_LINE,  true,  false, false,      check_http },
-    { "POST",    POP3_REPLY_LINE,  true,  false, false,      check_http },
-    { "PUT",     POP3_REPLY_LINE,  true,  false, false,      check_http },
-    { "HEAD",    POP3_REPLY_LINE,  true,  false, false,      check_http },
-    { "OPTIONS", POP3_REPLY_LINE,  true,  false, false,      check_http },
-    { "CONNECT", POP3_REPLY_LINE,  true,  false, false,      check_http },
+    /* name       answered as       sync   login  names user  front  check */
+    { "RETR",    POP3_REPLY_RETR,  false, false, false,      false, NULL },
+    { "DELE",    POP3_REPLY_LINE,  false, false, false,      false, NULL },
+    { "LIST",    POP3_REPLY_BODY,  false, false, false,      false, check_list },
+    { "UIDL",    POP3_REPLY_BODY,  false, false, false,      false, check_list },
+    { "TOP",     POP3_REPLY_BODY,  false, false, false,      false, NULL },
+    { "STAT",    POP3_REPLY_LINE,  false, false, false,      false, NULL },
+    { "NOOP",    POP3_REPLY_LINE,  false, false, false,      false, NULL },
+    { "RSET",    POP3_REPLY_LINE,  false, false, false,      false, NULL },
+    { "LAST",    POP3_REPLY_LINE,  false, false, false,      false, NULL }, /* RFC 1460 */
+    { "QUIT",    POP3_REPLY_QUIT,  true,  false, false,      false, NULL },
+    { "USER",    POP3_REPLY_LINE,  false, true,  true,       true,  NULL },
+    { "PASS",    POP3_REPLY_LOGIN, true,  true,  false,      true,  NULL },
+    { "APOP",    POP3_REPLY_LOGIN, true,  true,  true,       true,  check_apop },
+    { "AUTH",    POP3_REPLY_AUTH,  true,  true,  false,      true,  check_auth },
+    { "CAPA",    POP3_REPLY_CAPA,  false, false, false,      true,  NULL },
+    { "STLS",    POP3_REPLY_LINE,  true,  false, false,      false, check_stls },
+    { "LANG",    POP3_REPLY_BODY,  false, false, false,      true,  check_list },
+    { "UTF8",    POP3_REPLY_LINE,  false, false, false,      true,  NULL },
+    { "GET",     POP3_REPLY_LINE,  true,  false, false,      false, check_http },
+    { "POST",    POP3_REPLY_LINE,  true,  false, false,      false, check_http },
+    { "PUT",     POP3_REPLY_LINE,  true,  false, false,      false, check_http },
+    { "HEAD",    POP3_REPLY_LINE,  true,  false, false,      false, check_http },
+    { "OPTIONS", POP3_REPLY_LINE,  true,  false, false,      false, check_http },
+    { "CONNECT", POP3_REPLY_LINE,  true,  false, false,      false, check_http },
 };
 /* clang-format on */
 
@@ -140,6 +141,10 @@ struct pop3_decision pop3_judge(const struct inspect_pop3 *inspect, struct span 
     if (verb->login && required) {
         refuse(&decision, NULL);
         decision.wants_tls = true;
+        return decision;
+    }
+    if (verb->front && inspect->hands_back && !inspect->logged_in) {
+        decision.verdict = INSPECT_HAND_BACK;
         return decision;
     }
     decision.reply = verb->reply;

@@ -44,8 +44,9 @@ struct inspect_smtp {
     bool said_hello;
     bool in_transaction;
     bool authenticated;
-    bool sync;   /* nothing passes behind the command whose reply is outstanding */
-    bool secret; /* an AUTH was seen, and no command was answered since */
+    bool hands_back; /* EHLO, HELO and AUTH before a login */
+    bool sync;       /* nothing passes behind the command whose reply is outstanding */
+    bool secret;     /* an AUTH was seen, and no command was answered since */
 };
 
 int inspect_smtp_init(struct inspect_smtp *inspect, const struct inspect_start *start);

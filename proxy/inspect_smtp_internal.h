@@ -34,7 +34,8 @@ enum smtp_reply {
 
 /* What becomes of one command line: passed on, answered here, or the session's end. */
 struct smtp_decision {
-    int verdict;       /* INSPECT_FORWARD, INSPECT_ANSWER, INSPECT_TLS or INSPECT_CLOSE */
+    int verdict;       /* INSPECT_FORWARD, INSPECT_ANSWER, INSPECT_TLS, INSPECT_HAND_BACK or
+                          INSPECT_CLOSE */
     const char *words; /* the reply, with its CRLF; NULL: none */
     const char *violation;
     bool counted;         /* the reply is to a bad command */

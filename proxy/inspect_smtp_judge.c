@@ -50,11 +50,27 @@ static void check_starttls(const struct inspect_smtp *inspect, struct smtp_decis
                                             .words = "220 2.0.0 Ready to start TLS\r\n" };
 }
 
+/* EHLO and HELO: what they are answered depends on who will log in. */
+static void check_hello(const struct inspect_smtp *inspect, struct smtp_decision *decision)
+{
+    if (inspect->hands_back && !inspect->authenticated)
+        decision->verdict = INSPECT_HAND_BACK;
+}
+
 /* RFC 4954 section 4. */
 static void check_auth(const struct inspect_smtp *inspect, struct smtp_decision *decision)
 {
     struct span rest = decision->argument, mechanism = span_take_word(&rest);
+    bool ours = inspect->hands_back && !inspect->authenticated;
 
+    if (ours && inspect->in_transaction) {
+        refuse(decision, "503 5.5.1 AUTH is not allowed inside a transaction\r\n");
+        return;
+    }
+    if (ours) {
+        decision->verdict = INSPECT_HAND_BACK;
+        return;
+    }
     if (inspect->rule->require_tls == REQUIRE_TLS_AUTH && !inspect->tls)
         refuse(decision, "538 5.7.11 Encryption is required to log in: use STARTTLS first\r\n");
     else if (mechanism.size == 0)
@@ -130,8 +146,8 @@ static const struct verb verbs[] = {
     { "RSET",     SMTP_REPLY_RSET,  false, false,      SMTP_LINE_MAX,      NULL },
     { "QUIT",     SMTP_REPLY_QUIT,  true,  true,       SMTP_LINE_MAX,      NULL },
     { "NOOP",     SMTP_REPLY_OTHER, false, true,       SMTP_LINE_MAX,      NULL },
-    { "EHLO",     SMTP_REPLY_EHLO,  true,  true,       SMTP_LINE_MAX,      NULL },
-    { "HELO",     SMTP_REPLY_HELO,  true,  true,       SMTP_LINE_MAX,      NULL },
+    { "EHLO",     SMTP_REPLY_EHLO,  true,  true,       SMTP_LINE_MAX,      check_hello },
+    { "HELO",     SMTP_REPLY_HELO,  true,  true,       SMTP_LINE_MAX,      check_hello },
     { "AUTH",     SMTP_REPLY_AUTH,  true,  false,      AUTH_LINE_MAX,      check_auth },
     { "STARTTLS", SMTP_REPLY_OTHER, true,  true,       SMTP_LINE_MAX,      check_starttls },
     { "HELP",     SMTP_REPLY_OTHER, false, true,       SMTP_LINE_MAX,      NULL },

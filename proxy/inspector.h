@@ -91,6 +91,16 @@ static inline bool inspector_in_reply(const struct inspector *inspector)
     return inspector->as.pop3.in_body;
 }
 
+/* From now on until a login has succeeded, a hello and a login are INSPECT_HAND_BACK: whoever logs
+ * in may belong to another server. */
+static inline void inspector_hand_back_logins(struct inspector *inspector)
+{
+    if (inspector->protocol == PROTOCOL_SMTP)
+        inspector->as.smtp.hands_back = true;
+    else
+        inspector->as.pop3.hands_back = true;
+}
+
 static inline const struct inspect_facts *inspector_facts(const struct inspector *inspector)
 {
     return INSPECTOR_DISPATCH(inspector, facts, );

@@ -34,16 +34,23 @@ void negotiate_init(struct negotiate *negotiate, const struct dialogue_rule *rul
     };
 }
 
+void negotiate_forget_login(struct negotiate *negotiate)
+{
+    login_free(negotiate->login);
+    negotiate->login = NULL;
+}
+
 void negotiate_deinit(struct negotiate *negotiate)
 {
     forget_hello(negotiate);
+    negotiate_forget_login(negotiate);
 }
 
 void negotiate_tls_done(struct negotiate *negotiate)
 {
     uint8_t errors = negotiate->errors;
 
-    assert(!negotiate->tls);
+    assert(!negotiate->tls && !negotiate->login);
     forget_hello(negotiate);
     negotiate_init(negotiate, negotiate->rule, true);
     negotiate->errors = errors;
@@ -198,7 +205,44 @@ static int judge(struct negotiate *negotiate, const struct dialect_command *comm
     return (negotiate->tls ? command->under_tls : command->in_clear)(negotiate, call, reply);
 }
 
-int negotiate_line(struct negotiate *negotiate, struct span line, struct text *reply)
+/* One line of a login that the proxy reads. */
+static int read_login(struct negotiate *negotiate, struct span line, struct text *reply)
+{
+    int r = login_line(negotiate->login, line, reply);
+
+    switch (r) {
+    case LOGIN_READY:
+        return NEGOTIATE_FORWARD;
+    case LOGIN_MORE:
+        text_puts(reply, "\r\n");
+        return NEGOTIATE_ANSWER;
+    case LOGIN_CANCELLED:
+        negotiate_forget_login(negotiate);
+        text_puts(reply, "\r\n");
+        return NEGOTIATE_ANSWER;
+    case LOGIN_BAD:
+        negotiate_forget_login(negotiate);
+        return dialect_refuse_written(negotiate, reply);
+    default:
+        return r;
+    }
+}
+
+bool dialect_mechanism_passes(const struct negotiate *negotiate, struct span mechanism)
+{
+    return capabilities_mechanism_passes(mechanism) &&
+           (!negotiate->rule->reads_login || login_reads(mechanism));
+}
+
+int dialect_login(struct negotiate *negotiate, struct span line, struct text *reply)
+{
+    if (!negotiate->rule->reads_login)
+        return NEGOTIATE_FORWARD;
+    negotiate->login = login_new(negotiate->rule->protocol);
+    return negotiate->login ? read_login(negotiate, line, reply) : -ENOMEM;
+}
+
+static int command_line(struct negotiate *negotiate, struct span line, struct text *reply)
 {
     struct dialect_call call = { .line = line };
     struct span rest = line, verb = span_take_word(&rest);
@@ -219,17 +263,39 @@ int negotiate_line(struct negotiate *negotiate, struct span line, struct text *r
     return verdict;
 }
 
+int negotiate_line(struct negotiate *negotiate, struct span line, struct text *reply)
+{
+    if (!negotiate->login)
+        return command_line(negotiate, line, reply);
+    if (login_ready(negotiate->login))
+        return NEGOTIATE_FORWARD;
+    return read_login(negotiate, line, reply);
+}
+
 int negotiate_bad_line(struct negotiate *negotiate, int line_result, struct text *reply)
 {
     const struct dialect_words *words = dialect_of(negotiate->rule)->words;
 
+    negotiate_forget_login(negotiate); /* such a line is no answer */
     return dialect_refuse(negotiate,
                           line_result == LINE_TOO_LONG ? words->too_long : words->spoiled, reply);
 }
 
 uint32_t negotiate_line_limit(const struct negotiate *negotiate)
 {
-    return dialect_of(negotiate->rule)->line_max_any;
+    return negotiate->login ? AUTH_LINE_MAX : dialect_of(negotiate->rule)->line_max_any;
+}
+
+struct span negotiate_user(const struct negotiate *negotiate)
+{
+    struct span hello = span_of(negotiate->hello, negotiate->hello_size);
+
+    if (negotiate->login)
+        return login_user(negotiate->login);
+    if (negotiate->rule->protocol != PROTOCOL_POP3)
+        return span_of(NULL, 0);
+    span_take_word(&hello); /* USER */
+    return span_trim(hello);
 }
 
 void negotiate_event(const struct dialogue_rule *rule, enum negotiate_event event,
@@ -249,6 +315,11 @@ void negotiate_event(const struct dialogue_rule *rule, enum negotiate_event even
                                        "-ERR [SYS/TEMP] Server changed, please connect again" },
         [NEGOTIATE_OPEN_RELAY] = { "554 5.7.1 This gate is not open: its server relays for anybody",
                                    "-ERR [SYS/PERM] This gate is not open" },
+        [NEGOTIATE_NO_ROUTE] = { "454 4.7.0 This login cannot be checked now, please try again "
+                                 "later",
+                                 "-ERR [SYS/TEMP] This login cannot be checked now" },
+        [NEGOTIATE_TOO_MANY_LOGINS] = { "421 4.7.0 Too many failed logins",
+                                        "-ERR Too many failed logins" },
         [NEGOTIATE_SHUTDOWN] = { "421 4.3.2 Shutting down, please connect again",
                                  "-ERR [SYS/TEMP] Shutting down, please connect again" },
         [NEGOTIATE_TOO_MANY] = { "421 4.3.2 Too many sessions, please try again later",

@@ -9,6 +9,7 @@
 
 #include "proxy/base/line.h"
 #include "proxy/capabilities.h"
+#include "proxy/login.h"
 
 struct negotiate {
     const struct dialogue_rule *rule; /* borrowed */
@@ -24,7 +25,9 @@ struct negotiate {
     unsigned char *hello;
     size_t hello_size;
     bool extended; /* the hello was EHLO */
-    bool offered;  /* `learned` was shown to the client (EHLO or CAPA): it must be kept */
+    /* A login that is being read, or that is to be replayed (login_ready()); NULL: none. */
+    struct login *login;
+    bool offered; /* `learned` was shown to the client (EHLO or CAPA): it must be kept */
 };
 
 enum negotiate_verdict {
@@ -34,7 +37,8 @@ enum negotiate_verdict {
     NEGOTIATE_LEARN, /* the answer needs the server's capabilities: learn them, set `learned`, give
                         the same line again */
     NEGOTIATE_FORWARD, /* only a backend can answer this line: connect, replay the hello, then
-                          forward the line */
+                          forward the line; where `login` is set, all of the login instead. The same
+                          line given again has the same verdict then */
     NEGOTIATE_CLOSE,   /* send the reply (may be empty), then close: QUIT, too many errors, another
                           protocol (HTTP verbs) */
 };
@@ -57,9 +61,15 @@ int negotiate_line(struct negotiate *negotiate, struct span line, struct text *r
 /* The same for a line that line_next() could not give: LINE_TOO_LONG or LINE_SPOILED. */
 int negotiate_bad_line(struct negotiate *negotiate, int line_result, struct text *reply);
 
-/* Longest line that may come now, for line_init(): covers AUTH; shorter limits are judged by
+/* Longest line that may come now, for the line's `limit`: covers AUTH; shorter limits are judged by
  * negotiate_line(). */
 uint32_t negotiate_line_limit(const struct negotiate *negotiate);
+
+/* Who logs in: by the login that was read, or the name that USER said. Empty: unknown. Borrowed. */
+struct span negotiate_user(const struct negotiate *negotiate);
+
+/* Wipes the login; the dialogue goes on without it. */
+void negotiate_forget_login(struct negotiate *negotiate);
 
 /* Replies that the session needs outside a line; each is one whole reply with CRLF, in the words of
  * the protocol. */
@@ -69,8 +79,11 @@ enum negotiate_event {
     NEGOTIATE_NO_BACKEND,     /* the server does not answer: 421 4.4.1 / -ERR [SYS/TEMP] */
     NEGOTIATE_SERVER_CHANGED, /* 421 4.3.2 Server changed, please connect again / -ERR [SYS/TEMP] */
     NEGOTIATE_OPEN_RELAY,     /* 554 5.7.1 This gate is not open: its server relays for anybody */
-    NEGOTIATE_SHUTDOWN,       /* 421 4.3.2 / -ERR [SYS/TEMP] */
-    NEGOTIATE_TOO_MANY,       /* too many sessions: 421 4.3.2 / -ERR [SYS/TEMP] */
+    NEGOTIATE_NO_ROUTE,       /* which server this user is at cannot be told: 454 4.7.0 / -ERR
+                                 [SYS/TEMP]; the session goes on */
+    NEGOTIATE_TOO_MANY_LOGINS, /* that failed: 421 4.7.0 / -ERR */
+    NEGOTIATE_SHUTDOWN,        /* 421 4.3.2 / -ERR [SYS/TEMP] */
+    NEGOTIATE_TOO_MANY,        /* too many sessions: 421 4.3.2 / -ERR [SYS/TEMP] */
     NEGOTIATE_TIMEOUT,      /* 421 4.4.2; POP3: nothing, the session closes without words (RFC 1939
                                section 3) */
     NEGOTIATE_EARLY_TALKER, /* 554 5.5.1 / -ERR */
