@@ -132,10 +132,11 @@ static void set_socket_options(int fd)
             log_line(LOG_LEVEL_WARNING, "setsockopt: %s", err_text(errno));
 }
 
-static struct backend *use_backend(struct server *server, const struct settings_listen *listen)
+static struct backend *use_backend(struct server *server, const struct settings_listen *listen,
+                                   const char *name)
 {
     const struct settings *settings = server->snapshot->settings;
-    const struct settings_backend *wanted = settings_backend(settings, listen->backend);
+    const struct settings_backend *wanted = settings_backend(settings, name);
     size_t index = (size_t)(wanted - settings->backends);
     struct backend *backend = &server->backends[index];
 
@@ -145,6 +146,45 @@ static struct backend *use_backend(struct server *server, const struct settings_
     if (listen->protocol != PROTOCOL_OPAQUE)
         backend->protocol = listen->protocol;
     return backend;
+}
+
+/* One more that the listener may lead to; one without an address leads nowhere. 0 or -errno. */
+static int add_backend(struct server *server, struct listener *listener, const char *name)
+{
+    const struct settings_backend *wanted = settings_backend(server->snapshot->settings, name);
+    struct backend *backend;
+
+    if (!wanted || wanted->address.count == 0)
+        return 0;
+    backend = use_backend(server, listener->listen, name);
+    if (!backend)
+        return -ENAMETOOLONG;
+    for (size_t i = 0; i < listener->backend_count; i++)
+        if (listener->backends[i] == backend)
+            return 0;
+    listener->backends[listener->backend_count++] = backend;
+    return 0;
+}
+
+/* `backend` is the first of them. */
+static int find_backends(struct server *server, struct listener *listener)
+{
+    const struct settings_listen *listen = listener->listen;
+    const struct settings_list *others = &listen->route_backends;
+    bool routes = listen->route[0];
+    int r;
+
+    listener->backends = calloc(others->count + 2, sizeof(struct backend *));
+    if (!listener->backends)
+        return -ENOMEM;
+    r = routes ? add_backend(server, listener, listen->default_backend) : 0;
+    if (r == 0)
+        r = add_backend(server, listener, listen->backend);
+    for (size_t i = 0; routes && r == 0 && i < others->count; i++)
+        r = add_backend(server, listener, others->items[i]);
+    if (r == 0)
+        listener->backend = listener->backends[0];
+    return r;
 }
 
 static int find_listen(const struct snapshot *snapshot, struct span name, size_t *ret_index)
@@ -175,9 +215,9 @@ static int open_listener(struct server *server, const struct bundle *bundle, siz
     listener->index = (uint32_t)index;
     listener->listen = &server->snapshot->settings->listens[index];
     listener->rule = &server->snapshot->rules[index];
-    listener->backend = use_backend(server, listener->listen);
-    if (!listener->backend)
-        return -ENAMETOOLONG;
+    r = find_backends(server, listener);
+    if (r < 0)
+        return r;
     set_socket_options(server->child->listeners[number]);
     uv_tcp_init(server->uv, &listener->handle);
     listener->handle.data = listener;
@@ -354,6 +394,8 @@ static void stop(struct server *server)
     uv_walk(server->uv, close_any, NULL);
     uv_run(server->uv, UV_RUN_NOWAIT);
     snapshot_unref(server->snapshot);
+    for (size_t i = 0; i < server->listener_count; i++)
+        free(server->listeners[i].backends);
     free(server->listeners);
     free(server->backends);
     uv_loop_close(server->uv);

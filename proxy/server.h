@@ -10,6 +10,8 @@
 #include "proxy/snapshot.h"
 #include "proxy/stats.h"
 
+#define ROUTES_TOLD 8 /* wrong names that are logged, of each map of each worker; guessed */
+
 struct session;
 
 /* One listening descriptor. */
@@ -19,7 +21,12 @@ struct listener {
     uint32_t index; /* of the settings' listener: the same in every worker */
     const struct settings_listen *listen;
     const struct dialogue_rule *rule;
-    struct backend *backend;
+    struct backend *backend; /* where sessions go that no route leads elsewhere */
+    /* `backend` and all others that a session of this listener may end at. */
+    struct backend **backends;
+    size_t backend_count;
+    uint32_t routes_told[ROUTES_TOLD]; /* hashes of names in the map that were logged as wrong */
+    uint8_t routes_told_count;
     bool paused; /* a connection waits in libuv: no session was free */
     bool open;
 };
