@@ -27,4 +27,36 @@ const char *form_socket_fault(const char *text);
 /* "host:port" or "[IPv6 address]:port". */
 bool form_is_host_port(const char *text);
 
+/* "unix:/path", "host:port" or "[IPv6 address]:port": what is wrong with it in words that follow
+ * "it", or NULL. */
+const char *form_backend_fault(const char *text);
+
+/* Do both, which need not have the form, say the same socket? 192.0.2.1:25 and 192.0.2.1:025 do. */
+bool form_same_backend(const char *a, const char *b);
+
+/* Is it a socket's path or an IP address, and no name that may have several addresses? */
+bool form_names_one_address(const char *text);
+
+/* Does it lead to a socket of this machine that is bound to that address and port? Nothing is said
+ * of names but `localhost`, nor of an address that the machine has besides the loopback. */
+bool form_leads_to(const char *text, const char *bound, unsigned bound_port);
+
+/* An IPv4 or IPv6 address, or one with the length of a prefix: 192.0.2.0/24. */
+bool form_is_network(const char *text);
+
+/* A network of all addresses of its family? */
+bool form_network_is_whole(const char *text);
+
+/* Does the network have bits set behind its prefix, as 192.0.2.1/24 has? Then the one without them
+ * is written to ret_network. */
+#define FORM_NETWORK_SIZE 64
+bool form_network_has_host(const char *text, char ret_network[FORM_NETWORK_SIZE]);
+
+/* "user:cdb:/path": what is wrong with it in words that follow "it", or NULL. */
+const char *form_route_fault(const char *text);
+
+/* The keyword of a capability: letters, digits and hyphens (RFC 5321, section 4.1.1.1; RFC 2449).
+ */
+bool form_is_capability(const char *text);
+
 #endif

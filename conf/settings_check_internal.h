@@ -1,0 +1,47 @@
+/* What the parts of the check share: settings_check.c, settings_check_listen.c and
+ * settings_check_backend.c. Private to them. */
+#ifndef GATEPOST_CONF_SETTINGS_CHECK_INTERNAL_H
+#define GATEPOST_CONF_SETTINGS_CHECK_INTERNAL_H
+
+#include "conf/settings_origins.h"
+
+#define CHECK_BIND_MAX 64 /* addresses of one port: guessed; each is a descriptor in every worker  \
+                           */
+
+struct check {
+    const struct settings *settings;
+    const struct settings_origins *origins;
+    struct diagnostics *diagnostics;
+    bool has_certificate;
+};
+
+/* Tells what is wrong, at the key where it is written, else at its section's line, else at no
+ * place. `key` may be NULL. */
+void check_report(const struct check *check, enum diagnostic_kind kind,
+                  enum settings_section section, const char *name, const char *key,
+                  const char *format, ...) __attribute__((format(printf, 6, 7)));
+
+#define LISTEN_ERROR(check, listen, key, ...)                                                      \
+    check_report(check, DIAGNOSTIC_ERROR, SECTION_LISTEN, (listen)->name, key, __VA_ARGS__)
+#define LISTEN_WARNING(check, listen, key, ...)                                                    \
+    check_report(check, DIAGNOSTIC_WARNING, SECTION_LISTEN, (listen)->name, key, __VA_ARGS__)
+#define BACKEND_ERROR(check, backend, key, ...)                                                    \
+    check_report(check, DIAGNOSTIC_ERROR, SECTION_BACKEND, (backend)->name, key, __VA_ARGS__)
+#define BACKEND_WARNING(check, backend, key, ...)                                                  \
+    check_report(check, DIAGNOSTIC_WARNING, SECTION_BACKEND, (backend)->name, key, __VA_ARGS__)
+
+/* What is wrong with a list of addresses to bind, in words that follow *ret_item; or NULL. */
+const char *check_bind_fault(const struct settings_list *bind, const char **ret_item);
+
+/* The addresses that a listener binds. */
+const struct settings_list *check_bind_of(const struct check *check,
+                                          const struct settings_listen *listen);
+
+/* Each section of its kind, and all of them together. */
+void check_listens(const struct check *check);
+void check_backends(const struct check *check);
+
+/* What concerns many ports alike; after all other checks. */
+void check_warn_of_listens(const struct check *check);
+
+#endif
