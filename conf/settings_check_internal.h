@@ -5,8 +5,9 @@
 
 #include "conf/settings_origins.h"
 
-#define CHECK_BIND_MAX 64 /* addresses of one port: guessed; each is a descriptor in every worker  \
-                           */
+#define CHECK_BIND_MAX                                                                             \
+    64 /* addresses of one port: guessed; each is a descriptor in every worker                     \
+        */
 
 struct check {
     const struct settings *settings;

@@ -150,6 +150,8 @@ const char *form_backend_fault(const char *text)
         return form_socket_fault(text);
     if (form_is_host_port(text))
         return NULL;
+    if (strcasecmp(text, "embedded") == 0)
+        return "is written in small letters";
     if (*text == '/')
         return "is a path: write unix: before it";
     if (strchr(text, ':') && form_is_address(text))

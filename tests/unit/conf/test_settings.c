@@ -20,8 +20,8 @@
 #define FIFTY_BLANKS TEN_BLANKS TEN_BLANKS TEN_BLANKS TEN_BLANKS TEN_BLANKS
 #define CERTIFICATE  "[tls default]\ncertificate = /c\nkey = /k\n"
 #define NO_PORT                                                                                    \
-    "warning: no port is opened: no [backend] has an address (embedded, or unix:/path of a "       \
-    "server)\n"
+    "warning: no port is opened: no [backend] has an address (embedded, or unix:/path or "         \
+    "host:port of a server)\n"
 
 /* Loads `text` as file "f". *ret_words, to be freed, is what is printed of it. */
 static struct settings *load(const char *text, char **ret_words)
@@ -146,9 +146,9 @@ static const struct words_row bad_files[] = {
     { "[tls default]\nmin_version = 1.1\n",
       "f:2: error: min_version must be 1.2 or 1.3; did you mean \"1.2\"?\n    min_version = 1.1\n  "
       "                ^\n" },
-    { "[backend smtp]\nidentity = proxy-v1\n",
-      "f:2: error: identity must be none or proxy-v2; did you mean \"proxy-v2\"?\n    identity = "
-      "proxy-v1\n               ^\n" },
+    { "[backend smtp]\nidentity = proxy-v3\n",
+      "f:2: error: identity must be none, proxy-v1, proxy-v2 or xclient; did you mean "
+      "\"proxy-v1\"?\n    identity = proxy-v3\n               ^\n" },
     { "[gatepost]\nlog_level = verbose\n",
       "f:2: error: log_level must be error, warning, notice, info or debug\n    log_level = "
       "verbose\n                ^\n" },
@@ -229,8 +229,9 @@ static const struct words_row bad_files[] = {
     { "[mailstore]\nrelay = ::1:25\n", "f:2: error: relay = ::1:25 is neither unix:/path nor "
                                        "host:port\n    relay = ::1:25\n            ^\n" },
     { "[backend smtp]\naddress = Embedded\n[listen pop3s]\nenabled = no\n" CERTIFICATE,
-      "f:2: error: address must be embedded or unix:/path; \"Embedded\" does not begin with "
-      "unix:\n    address = Embedded\n              ^\nwarning: passwords may be sent without TLS "
+      "f:2: error: address must be embedded, or unix:/path or host:port; \"Embedded\" is written "
+      "in small letters\n    address = Embedded\n              ^\nwarning: "
+      "passwords may be sent without TLS "
       "(listen smtp, smtp-alt, submission); require_tls = auth ends it\n" },
     /* certificates */
     { "[tls default]\ncertificate = /c\n", "f:2: error: [tls default] has a certificate but no "
@@ -302,16 +303,19 @@ static const struct words_row bad_files[] = {
     CERTIFICATE "[listen pop3]\nrequire_tls = auth\n[listen smtp]\nrequire_tls = auth\n[listen "   \
                 "smtp-alt]\nrequire_tls = auth\n[listen submission]\nrequire_tls = auth\n"
     { QUIET "[backend pop3]\naddress = unix:p.sock\n",
-      "f:13: error: address must be embedded or unix:/path; \"unix:p.sock\" needs an absolute path "
+      "f:13: error: address must be embedded, or unix:/path or host:port; \"unix:p.sock\" needs an "
+      "absolute path "
       "behind unix:\n    address = unix:p.sock\n              ^\n" },
     { QUIET "[backend pop3]\naddress = /run/p.sock\n",
-      "f:13: error: address must be embedded or unix:/path; \"/run/p.sock\" does not begin with "
-      "unix:\n    address = /run/p.sock\n              ^\n" },
+      "f:13: error: address must be embedded, or unix:/path or host:port; \"/run/p.sock\" is a "
+      "path: "
+      "write unix: before it\n    address = /run/p.sock\n              ^\n" },
     { QUIET "[backend pop3]\naddress = unix:/run/\n",
-      "f:13: error: address must be embedded or unix:/path; \"unix:/run/\" names a folder, not a "
+      "f:13: error: address must be embedded, or unix:/path or host:port; \"unix:/run/\" names a "
+      "folder, not a "
       "socket\n    address = unix:/run/\n              ^\n" },
     { QUIET "[backend pop3]\naddress = unix:/" FIFTY FIFTY "xxxxxxx\n",
-      "f:13: error: address must be embedded or unix:/path; \"unix:/" FIFTY FIFTY
+      "f:13: error: address must be embedded, or unix:/path or host:port; \"unix:/" FIFTY FIFTY
       "xxxxxxx\" has a path of more than 107 octets\n    address = unix:/" FIFTY FIFTY
       "xxxxxxx\n              ^\n" },
     { QUIET "[backend remote]\naddress = embedded\n",
@@ -320,7 +324,8 @@ static const struct words_row bad_files[] = {
       "  address = embedded\n              ^\n" },
     { QUIET "[backend smtp]\naddress = embedded\n[listen a]\nport = 1110\nprotocol = pop3\nbackend "
             "= smtp\nrequire_tls = auth\n",
-      "f:13: error: [backend smtp] stands behind both smtp and pop3 ports\n    address = "
+      "f:13: error: [backend smtp] stands behind both smtp and pop3 ports: [listen smtp] and "
+      "[listen a]\n    address = "
       "embedded\n              ^\n" },
     { QUIET "[backend pop3]\naddress = embedded\napop = yes\n",
       "f:14: error: apop = yes: [backend pop3] is embedded and has no APOP\n    apop = yes\n       "
@@ -440,7 +445,7 @@ static const struct words_row values[] = {
     { "[gatepost]\nlog_level = debug\n", "\nlog_level = debug\n" },
     { "[listen pop3]\nrequire_tls = auth\n", "\nrequire_tls = auth\n" },
     { "[backend smtp]\nbare_newline = pass\n", "\nbare_newline = pass\n" },
-    { "[backend smtp]\naddress = unix:/a b\n", "\naddress = unix:/a b\n" },
+    { "[backend smtp]\naddress = unix:/a,b.example:25\n", "\naddress = unix:/a, b.example:25\n" },
     { "[ listen   pop3 ]\nport = 1110\n", "\n[listen pop3]\nenabled = yes\nport = 1110\n" },
     { "[mailstore]\nrelay = mta.example:25\n", "\nrelay = mta.example:25\n" },
     { "[mailstore]\nrelay = [::1]:25\n", "\nrelay = [::1]:25\n" },
@@ -451,7 +456,8 @@ static const struct words_row values[] = {
       "\n[tls default]\ncertificate = /c\nkey = /k\nnames =\nmin_version = 1.2\n\n[tls "
       "b]\ncertificate = /b\n" },
     { CERTIFICATE "[backend smtp]\naddress = embedded\n",
-      "\n[backend smtp]\naddress = embedded\nidentity = proxy-v2\n" },
+      "\n[backend smtp]\naddress = embedded\npolicy = failover\nmax_connections = 0\nidentity = "
+      "proxy-v2\n" },
 };
 
 /* What is printed loads again and is printed the same. */
