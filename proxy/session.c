@@ -1,9 +1,9 @@
 /* The life of a session: accepted, moved by the events of its streams and its timer, ended with one
  * line in the log.
  *
- * Happy path: DETECT, NEGOTIATE, (HANDSHAKE, NEGOTIATE,) CONNECT, RELAY, DRAIN, CLOSED. Every
- * failure ends in session_finish(), which still says its last words, or in session_abort(), which
- * does not. */
+ * Happy path: (PROXY,) DETECT, NEGOTIATE, (HANDSHAKE, NEGOTIATE,) CONNECT, RELAY, DRAIN, CLOSED.
+ * Every failure ends in session_finish(), which still says its last words, or in session_abort(),
+ * which does not. */
 #include "proxy/session.h"
 
 #include <inttypes.h>
@@ -13,6 +13,7 @@
 #include "proxy/base/err.h"
 #include "proxy/base/log.h"
 #include "proxy/base/proxy_v2.h"
+#include "proxy/identity.h"
 #include "proxy/server.h"
 #include "proxy/tls.h"
 
@@ -68,10 +69,18 @@ static void backend_drained(struct stream *stream)
     session_event(stream->owner, EV_BACKEND_DRAINED);
 }
 
+static void backend_tls(struct stream *stream, int status)
+{
+    struct session *session = stream->owner;
+
+    session->status = status;
+    session_event(session, EV_BACKEND_TLS);
+}
+
 static const struct stream_events client_events = { client_data, client_end, client_drained,
                                                     client_tls };
 const struct stream_events session_backend_events = { backend_data, backend_end, backend_drained,
-                                                      NULL };
+                                                      backend_tls };
 
 static void on_timer(uv_timer_t *timer)
 {
@@ -103,8 +112,9 @@ void session_move(struct session *session, enum session_state state)
 static void log_end(const struct session *session)
 {
     struct tls_facts tls = { .version = "", .cipher = "" };
-    char escaped[260], detail[1200];
+    char escaped[260], detail[1200], through[56];
     struct text login = TEXT_OVER(escaped), more = TEXT_OVER(detail);
+    struct sockaddr_storage balancer, own;
     const char *how = "plain";
 
     if (session->tls_up) {
@@ -113,12 +123,16 @@ static void log_end(const struct session *session)
                   ? (session->rule->protocol == PROTOCOL_POP3 ? "STLS" : "STARTTLS")
                   : "TLS first";
     }
-    text_put_escaped(&login, span_of_text(session->login), 63);
-    if (session->login[0])
+    if (session->login)
+        text_put_escaped(&login, span_of_text(session->login), 63);
+    if (session->login)
         text_printf(&more, " user=%s", text_str(&login));
     if (session->target)
         text_printf(&more, " backend=%s%s", session->target->settings->name,
                     session->backend_used ? "" : " (not needed)");
+    if (session->origin && identity_addresses(&session->client, NULL, &balancer, &own) == 0)
+        text_printf(&more, " through=%s",
+                    proxy_v2_address_text(&balancer, through, sizeof(through)));
     log_line(LOG_LEVEL_INFO,
              "session %s: client %s, port %s %u, %s%s%s%s%s,%s in=%" PRIu64 " out=%" PRIu64
              " ms=%" PRIu64 ": %s",
@@ -137,6 +151,8 @@ static void free_session(struct session *session)
     if (session->next)
         session->next->link = session->link;
     snapshot_unref(session->snapshot);
+    free(session->login);
+    free(session->origin);
     free(session);
     server_session_gone(server);
 }
@@ -166,7 +182,7 @@ static void drop_pending(struct session *session)
     session->pending_size = 0;
 }
 
-void session_close_stream(struct session *session)
+void session_close_connection(struct session *session)
 {
     if (session->backend_open)
         stream_close(&session->backend, false, stream_gone);
@@ -174,13 +190,32 @@ void session_close_stream(struct session *session)
     session->backend_greeted = false;
 }
 
+void session_close_stream(struct session *session)
+{
+    session_close_connection(session);
+    if (session->admitted) {
+        session->admitted = false;
+        backend_give(session->address);
+    }
+}
+
+/* For the log, which is written when the inspector is gone. */
+static void keep_login(struct session *session)
+{
+    const char *login = session->inspector.open ? inspector_facts(&session->inspector)->login : "";
+
+    if (!login[0])
+        return;
+    free(session->login);
+    session->login = strdup(login);
+}
+
 void session_close_backend(struct session *session)
 {
-    if (session->inspector.open)
-        snprintf(session->login, sizeof(session->login), "%s",
-                 inspector_facts(&session->inspector)->login);
+    keep_login(session);
     inspector_deinit(&session->inspector);
-    greet_deinit(&session->greet);
+    connect_free(session);
+    backend_stop_waiting(&session->waiter);
     drop_pending(session);
     session_close_stream(session);
 }
@@ -269,7 +304,18 @@ static void learned(struct backend_waiter *waiter, int status)
     stream_flush(&session->client);
 }
 
-static void name_session(struct session *session, struct listener *listener)
+void session_know_client(struct session *session, const struct sockaddr_storage *client)
+{
+    const struct server *server = session->server;
+    size_t listen = (size_t)(session->listen - session->snapshot->settings->listens);
+
+    proxy_v2_address_text(client, session->peer, sizeof(session->peer));
+    if (session->listen->hints && server->hints)
+        session->hint =
+            hints_key(server->hint_secret, (const struct sockaddr *)client, (uint32_t)listen);
+}
+
+static void name_session(struct session *session)
 {
     struct server *server = session->server;
     struct sockaddr_storage peer = { 0 };
@@ -279,9 +325,7 @@ static void name_session(struct session *session, struct listener *listener)
              server->child->hello.index & 0xff, server->session_number++ & 0xffffff);
     if (uv_tcp_getpeername(&session->client.uv.tcp, (struct sockaddr *)&peer, &length) < 0)
         peer.ss_family = AF_UNSPEC;
-    proxy_v2_address_text(&peer, session->peer, sizeof(session->peer));
-    if (session->listen->hints && server->hints)
-        session->hint = hints_key(server->hint_secret, (struct sockaddr *)&peer, listener->index);
+    session_know_client(session, &peer);
 }
 
 void session_accept(struct server *server, struct listener *listener, uv_stream_t *listening)
@@ -321,7 +365,7 @@ void session_accept(struct server *server, struct listener *listener, uv_stream_
         session_abort(session, false, err_text(r));
         return;
     }
-    name_session(session, listener);
+    name_session(session);
     front_start(session);
     session_update(session);
     stream_flush(&session->client);

@@ -3,7 +3,7 @@
  *
  *   session.c          life: accept, streams' events, timers, the end and its log line
  *   session_table.c    [state][event] -> handler; every cell has an answer
- *   session_front.c    DETECT, NEGOTIATE, LEARN, HANDSHAKE: until a backend is needed
+ *   session_front.c    PROXY, DETECT, NEGOTIATE, LEARN, HANDSHAKE: until a backend is needed
  *   session_connect.c  CONNECT: identity, banner, replay
  *   relay.c            RELAY: both directions through the inspectors, or as they are
  *
@@ -19,10 +19,12 @@
 #include "proxy/hints.h"
 #include "proxy/inspector.h"
 #include "proxy/negotiate.h"
+#include "proxy/proxy_header.h"
 #include "proxy/snapshot.h"
 #include "proxy/stream.h"
 
 enum session_state {
+    ST_PROXY,     /* a trusted balancer must say by a PROXY header who its client is */
     ST_DETECT,    /* waits for a first octet, or for detect_wait to pass */
     ST_NEGOTIATE, /* we answer the client by ourselves */
     ST_LEARN,     /* the client's line waits until the server's capabilities are known */
@@ -41,8 +43,9 @@ enum session_event {
     EV_CLIENT_DRAINED,
     EV_TLS_READY,
     EV_TLS_FAILED,
-    EV_LEARNED,    /* s->status: 0 or -errno */
-    EV_BACKEND_UP, /* connected; s->status: 0 or -errno */
+    EV_LEARNED,     /* s->status: 0 or -errno */
+    EV_BACKEND_UP,  /* connected; s->status: 0 or -errno */
+    EV_BACKEND_TLS, /* TLS to the backend is up, or failed; s->status */
     EV_BACKEND_DATA,
     EV_BACKEND_END,
     EV_BACKEND_DRAINED,
@@ -61,6 +64,8 @@ struct session {
     const struct dialogue_rule *rule;
     const struct settings_listen *listen;
     struct backend *target; /* NULL: none is configured */
+    struct origin *origin;  /* who the client is, said by a trusted balancer; NULL: the peer is the
+                               client; on the heap */
 
     struct stream client, backend;
     uv_timer_t timer;
@@ -72,7 +77,8 @@ struct session {
     struct negotiate negotiate;
     struct line line;
     struct inspector inspector;
-    struct greet greet;
+    struct backend_address *address; /* the one that serves, or was tried last; NULL: none yet */
+    struct attempt *attempt;         /* in CONNECT only */
     struct backend_waiter waiter;
     struct chunk_queue held; /* client octets that may not go on yet */
     size_t behind;           /* octets that were held and come behind those that are looked at */
@@ -96,7 +102,7 @@ struct session {
     bool tls_by_command;  /* STARTTLS or STLS, not TLS first */
     bool tls_up;          /* the handshake has succeeded */
     bool shutting_down;
-    uint8_t busy_retries; /* of a connect that met a full backlog */
+    bool admitted; /* holds one of the address's max_connections */
 
     /* For the log */
     char id[24];
@@ -104,7 +110,22 @@ struct session {
     uint64_t hint; /* key in the table of hints; 0: this listener keeps none */
     uint64_t started_ms;
     const char *verdict; /* why it ended, in words; static; NULL: the client's own end */
-    char login[64];
+    char *login;         /* once the backend is gone; NULL: nobody has logged in */
+};
+
+/* CONNECT: one address after the other, until one welcomes us. */
+struct attempt {
+    struct greet greet;
+    struct sockaddr_storage client, destination;
+    uint64_t key;   /* for the hash policies */
+    uint32_t turn;  /* for round-robin */
+    uint64_t tried; /* mask of addresses */
+    uint64_t began_ms, deadline_ms;
+    unsigned char *refusal; /* what the last server said instead of a welcome; NULL: nothing */
+    size_t refusal_size;
+    uint8_t retries; /* while the backlog is full */
+    bool busy;       /* the last address was busy until its time was over ... */
+    bool garbage;    /* ... or sent what is no reply */
 };
 
 struct session_cell {
@@ -142,16 +163,25 @@ struct text session_text(struct session *session);
 bool session_hold(struct session *session, struct span octets);
 void session_close_backend(struct session *session);
 
-/* Only the connection; what waits for a backend goes on waiting. */
+/* Only the connection, and its place at the address; what waits for a backend goes on waiting. */
 void session_close_stream(struct session *session);
+
+/* Only the connection: another follows to the same address. */
+void session_close_connection(struct session *session);
 
 extern const struct stream_events session_backend_events;
 
 /* Re-derives which sides are read, after every event. */
 void session_update(struct session *session);
 
+/* The client's address is known, or known better: for the log and the hints. */
+void session_know_client(struct session *session, const struct sockaddr_storage *client);
+
 /* session_front.c */
 void front_start(struct session *session);
+void front_proxy_data(struct session *session);
+void front_proxy_end(struct session *session);
+void front_proxy_timeout(struct session *session);
 void front_data(struct session *session);
 void front_detect_data(struct session *session);
 void front_detect_timeout(struct session *session);
@@ -167,6 +197,9 @@ void connect_up(struct session *session);
 void connect_data(struct session *session);
 void connect_end(struct session *session);
 void connect_timeout(struct session *session);
+void connect_tls(struct session *session);
+void connect_room(struct session *session);
+void connect_free(struct session *session);
 
 /* relay.c */
 void relay_start(struct session *session);

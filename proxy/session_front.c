@@ -1,9 +1,10 @@
-/* A session before it needs a backend: which kind of TLS, the dialogue that we answer ourselves,
- * the handshake.
+/* A session before it needs a backend: who the client is, which kind of TLS, the dialogue that we
+ * answer ourselves, the handshake.
  *
- * Happy path: wait for a first octet (DETECT); 0x16 begins a handshake, silence brings the
- * greeting; lines are judged by negotiate.c until one needs the backend (CONNECT) or TLS
- * (HANDSHAKE). An opaque port goes from DETECT or HANDSHAKE to CONNECT at once. */
+ * Happy path: a trusted balancer's PROXY header (PROXY); wait for a first octet (DETECT); 0x16
+ * begins a handshake, silence brings the greeting; lines are judged by negotiate.c until one needs
+ * the backend (CONNECT) or TLS (HANDSHAKE). An opaque port goes from DETECT or HANDSHAKE to CONNECT
+ * at once. */
 #include "proxy/session.h"
 
 #include <assert.h>
@@ -12,12 +13,16 @@
 #include "proxy/base/err.h"
 #include "proxy/base/log.h"
 #include "proxy/detect.h"
+#include "proxy/identity.h"
 #include "proxy/server.h"
 #include "proxy/tls.h"
 
 /* In clear a read is lent at most this much while we negotiate, so that the rest stays in the
  * kernel. */
 #define NEGOTIATE_READ_BYTES 1024
+
+#define PROXY_WAIT_MS                                                                              \
+    5000 /* for the whole PROXY header, which comes at once from an honest balancer */
 
 #define TLS_FIRST_IS_OFF                                                                           \
     "client speaks TLS first on a port where that is off (detect, tls, certificate)"
@@ -80,20 +85,15 @@ static void leave_detect(struct session *session)
     greet_client(session);
 }
 
-void front_start(struct session *session)
+/* The client is known. `first` are octets of it that have come already. */
+static void begin_detect(struct session *session, struct span first)
 {
     enum hint hint = HINT_NONE;
     uint32_t wait;
 
     session_move(session, ST_DETECT);
-    if (session->server->draining) {
-        session_move(session, ST_NEGOTIATE);
-        if (session_reply_event(session, NEGOTIATE_SHUTDOWN))
-            session_finish(session, "shutting down");
-        return;
-    }
     if (!session->listen->detect && session->rule->implicit_tls) {
-        begin_handshake(session, span_of(NULL, 0));
+        begin_handshake(session, first);
         return;
     }
     if (session->hint)
@@ -101,11 +101,105 @@ void front_start(struct session *session)
     wait = detect_wait_ms(session->rule->implicit_tls, session->listen->detect_wait_ms, hint);
     if (!session->listen->detect && session->rule->protocol != PROTOCOL_OPAQUE)
         wait = 0;
-    if (wait == 0) {
+    if (wait == 0 && (first.size == 0 || !session->listen->detect))
         leave_detect(session);
+    else
+        session_deadline(session, wait);
+    if (first.size == 0)
+        return;
+    session->octets = first;
+    session_event(session, EV_CLIENT_DATA); /* session may be gone now */
+}
+
+/* Does the peer itself, not a client that it names, lie in the listener's `trusted`? */
+static bool peer_trusted(const struct session *session, struct sockaddr_storage *ret_peer)
+{
+    const struct trusted *trusted =
+        &session->snapshot->trusted[session->listen - session->snapshot->settings->listens];
+    struct sockaddr_storage own;
+
+    return trusted->count > 0 && identity_addresses(&session->client, NULL, ret_peer, &own) == 0 &&
+           network_contains(trusted->networks, trusted->count, ret_peer);
+}
+
+void front_start(struct session *session)
+{
+    struct sockaddr_storage peer;
+
+    if (session->server->draining) {
+        session_move(session, ST_NEGOTIATE);
+        if (session_reply_event(session, NEGOTIATE_SHUTDOWN))
+            session_finish(session, "shutting down");
         return;
     }
-    session_deadline(session, wait);
+    if (!peer_trusted(session, &peer)) {
+        begin_detect(session, span_of(NULL, 0));
+        return;
+    }
+    session_move(session, ST_PROXY);
+    session_deadline(session, PROXY_WAIT_MS);
+}
+
+/* It may be anybody's connection: nothing is answered, and nothing that it says is believed. */
+static void no_header(struct session *session, const char *words)
+{
+    log_line(LOG_LEVEL_NOTICE, "session %s: port %s %u: the connection of trusted %s %s",
+             session->id, session->listen->name, session->rule->port, session->peer, words);
+    session_abort(session, false, "no PROXY header");
+}
+
+void front_proxy_end(struct session *session)
+{
+    session_abort(session, false, "closed before its PROXY header");
+}
+
+void front_proxy_timeout(struct session *session)
+{
+    no_header(session, "sends no PROXY header in time");
+}
+
+static bool keep_origin(struct session *session, const struct origin *origin)
+{
+    session->origin = malloc(sizeof(*session->origin));
+    if (!session->origin) {
+        session_abort(session, false, "no memory");
+        return false;
+    }
+    *session->origin = *origin;
+    session_know_client(session, &origin->client);
+    return true;
+}
+
+void front_proxy_data(struct session *session)
+{
+    unsigned char joined[PROXY_HEADER_MAX];
+    struct span octets = session->octets, before = chunk_queue_front(&session->held);
+    struct span bytes = octets;
+    struct origin origin;
+    size_t size;
+    int r;
+
+    if (before.size > 0) { /* not longer than a header, or it would have been judged */
+        struct span part = span_first(octets, sizeof(joined) - before.size);
+
+        memcpy(joined, before.data, before.size);
+        memcpy(joined + before.size, part.data, part.size);
+        bytes = span_of(joined, before.size + part.size);
+    }
+    r = proxy_header_read(bytes, &origin, &size);
+    if (r == PROXY_HEADER_MORE) {
+        session_hold(session, octets);
+        return;
+    }
+    if (r < 0) {
+        no_header(session, "does not begin with a PROXY header");
+        return;
+    }
+    octets = span_skip(octets, size - before.size);
+    explicit_bzero(joined, sizeof(joined)); /* what stands behind the header may be a login */
+    chunk_queue_clear(&session->held, &session->server->loop.chunks, false);
+    if (r == PROXY_HEADER_NO_ORIGIN || keep_origin(session, &origin))
+        begin_detect(session, octets);
 }
 
 void front_detect_timeout(struct session *session)
@@ -243,14 +337,14 @@ static void learn(struct session *session, struct span line, struct span rest)
 
 static bool list_known(struct session *session)
 {
-    return session->target->known[session->client.tls != NULL].list != NULL;
+    return backend_offer(session->target, session->client.tls != NULL) != NULL;
 }
 
 /* What negotiate.c may promise from now on: the list of this moment, kept for the life of the
  * session. */
 static void take_list(struct session *session)
 {
-    struct capabilities *list = session->target->known[session->client.tls != NULL].list;
+    struct capabilities *list = backend_offer(session->target, session->client.tls != NULL);
 
     capabilities_ref(list);
     capabilities_unref(session->offered);

@@ -7,8 +7,9 @@
 #include "proxy/session.h"
 #include "proxy/tls.h"
 
-static const char *const state_names[ST_COUNT] = { "DETECT",  "NEGOTIATE", "LEARN", "HANDSHAKE",
-                                                   "CONNECT", "RELAY",     "DRAIN", "CLOSED" };
+static const char *const state_names[ST_COUNT] = { "PROXY", "DETECT",    "NEGOTIATE",
+                                                   "LEARN", "HANDSHAKE", "CONNECT",
+                                                   "RELAY", "DRAIN",     "CLOSED" };
 
 static void ignore(struct session *session)
 {
@@ -102,55 +103,62 @@ static void learn_timeout(struct session *session)
 #define ON(event, handler) [event] = { handler }
 
 static const struct session_cell table[ST_COUNT][EV_COUNT] = {
+    [ST_PROXY] =
+        ROW(ON(EV_CLIENT_DATA, front_proxy_data), ON(EV_CLIENT_END, front_proxy_end),
+            ON(EV_CLIENT_GONE, vanish), ON(EV_CLIENT_DRAINED, ignore), ON(EV_TLS_READY, bug),
+            ON(EV_TLS_FAILED, bug), ON(EV_LEARNED, bug), ON(EV_BACKEND_UP, bug),
+            ON(EV_BACKEND_DATA, bug), ON(EV_BACKEND_END, bug), ON(EV_BACKEND_DRAINED, bug),
+            ON(EV_TIMEOUT, front_proxy_timeout), ON(EV_SHUTDOWN, say_shutdown), ON(EV_BACKEND_TLS, bug)),
     [ST_DETECT] =
         ROW(ON(EV_CLIENT_DATA, front_detect_data), ON(EV_CLIENT_END, leave),
             ON(EV_CLIENT_GONE, vanish), ON(EV_CLIENT_DRAINED, ignore), ON(EV_TLS_READY, bug),
             ON(EV_TLS_FAILED, bug), ON(EV_LEARNED, bug), ON(EV_BACKEND_UP, bug),
             ON(EV_BACKEND_DATA, bug), ON(EV_BACKEND_END, bug), ON(EV_BACKEND_DRAINED, bug),
-            ON(EV_TIMEOUT, front_detect_timeout), ON(EV_SHUTDOWN, say_shutdown)),
+            ON(EV_TIMEOUT, front_detect_timeout), ON(EV_SHUTDOWN, say_shutdown), ON(EV_BACKEND_TLS, bug)),
     [ST_NEGOTIATE] =
         ROW(ON(EV_CLIENT_DATA, front_data), ON(EV_CLIENT_END, leave), ON(EV_CLIENT_GONE, vanish),
             ON(EV_CLIENT_DRAINED, ignore), ON(EV_TLS_READY, bug), ON(EV_TLS_FAILED, bug),
             ON(EV_LEARNED, bug), ON(EV_BACKEND_UP, bug), ON(EV_BACKEND_DATA, backend_lost),
             ON(EV_BACKEND_END, backend_lost), ON(EV_BACKEND_DRAINED, ignore),
-            ON(EV_TIMEOUT, front_timeout), ON(EV_SHUTDOWN, say_shutdown)),
+            ON(EV_TIMEOUT, front_timeout), ON(EV_SHUTDOWN, say_shutdown), ON(EV_BACKEND_TLS, bug)),
     [ST_LEARN] = ROW(ON(EV_CLIENT_DATA, hold), ON(EV_CLIENT_END, end_later),
                      ON(EV_CLIENT_GONE, vanish), ON(EV_CLIENT_DRAINED, ignore),
                      ON(EV_TLS_READY, bug), ON(EV_TLS_FAILED, bug), ON(EV_LEARNED, front_learned),
                      ON(EV_BACKEND_UP, bug), ON(EV_BACKEND_DATA, backend_lost),
                      ON(EV_BACKEND_END, backend_lost), ON(EV_BACKEND_DRAINED, ignore),
-                     ON(EV_TIMEOUT, learn_timeout), ON(EV_SHUTDOWN, shutdown_later)),
+                     ON(EV_TIMEOUT, learn_timeout), ON(EV_SHUTDOWN, shutdown_later), ON(EV_BACKEND_TLS, bug)),
     [ST_HANDSHAKE] =
         ROW(ON(EV_CLIENT_DATA, bug), ON(EV_CLIENT_END, vanish), ON(EV_CLIENT_GONE, vanish),
             ON(EV_CLIENT_DRAINED, ignore), ON(EV_TLS_READY, front_tls_ready),
             ON(EV_TLS_FAILED, front_tls_failed), ON(EV_LEARNED, bug), ON(EV_BACKEND_UP, bug),
             ON(EV_BACKEND_DATA, backend_gone), ON(EV_BACKEND_END, backend_gone),
             ON(EV_BACKEND_DRAINED, ignore), ON(EV_TIMEOUT, handshake_timeout),
-            ON(EV_SHUTDOWN, shutdown_later)),
+            ON(EV_SHUTDOWN, shutdown_later), ON(EV_BACKEND_TLS, bug)),
     [ST_CONNECT] =
         ROW(ON(EV_CLIENT_DATA, hold), ON(EV_CLIENT_END, end_later), ON(EV_CLIENT_GONE, vanish),
             ON(EV_CLIENT_DRAINED, ignore), ON(EV_TLS_READY, bug), ON(EV_TLS_FAILED, bug),
-            ON(EV_LEARNED, bug), ON(EV_BACKEND_UP, connect_up), ON(EV_BACKEND_DATA, connect_data),
+            ON(EV_LEARNED, connect_room), ON(EV_BACKEND_UP, connect_up), ON(EV_BACKEND_DATA, connect_data),
             ON(EV_BACKEND_END, connect_end), ON(EV_BACKEND_DRAINED, ignore),
-            ON(EV_TIMEOUT, connect_timeout), ON(EV_SHUTDOWN, shutdown_later)),
+            ON(EV_TIMEOUT, connect_timeout), ON(EV_SHUTDOWN, shutdown_later),
+            ON(EV_BACKEND_TLS, connect_tls)),
     [ST_RELAY] = ROW(ON(EV_CLIENT_DATA, relay_client_data), ON(EV_CLIENT_END, relay_client_end),
                      ON(EV_CLIENT_GONE, relay_client_gone), ON(EV_CLIENT_DRAINED, relay_drained),
                      ON(EV_TLS_READY, bug), ON(EV_TLS_FAILED, bug), ON(EV_LEARNED, bug),
                      ON(EV_BACKEND_UP, bug), ON(EV_BACKEND_DATA, relay_backend_data),
                      ON(EV_BACKEND_END, relay_backend_end), ON(EV_BACKEND_DRAINED, relay_drained),
-                     ON(EV_TIMEOUT, relay_timeout), ON(EV_SHUTDOWN, relay_shutdown)),
+                     ON(EV_TIMEOUT, relay_timeout), ON(EV_SHUTDOWN, relay_shutdown), ON(EV_BACKEND_TLS, bug)),
     [ST_DRAIN] =
         ROW(ON(EV_CLIENT_DATA, ignore), ON(EV_CLIENT_END, ignore), ON(EV_CLIENT_GONE, drained),
             ON(EV_CLIENT_DRAINED, drained), ON(EV_TLS_READY, bug), ON(EV_TLS_FAILED, bug),
             ON(EV_LEARNED, ignore), ON(EV_BACKEND_UP, ignore), ON(EV_BACKEND_DATA, ignore),
             ON(EV_BACKEND_END, ignore), ON(EV_BACKEND_DRAINED, ignore), ON(EV_TIMEOUT, not_read),
-            ON(EV_SHUTDOWN, ignore)),
+            ON(EV_SHUTDOWN, ignore), ON(EV_BACKEND_TLS, ignore)),
     [ST_CLOSED] =
         ROW(ON(EV_CLIENT_DATA, ignore), ON(EV_CLIENT_END, ignore), ON(EV_CLIENT_GONE, ignore),
             ON(EV_CLIENT_DRAINED, ignore), ON(EV_TLS_READY, ignore), ON(EV_TLS_FAILED, ignore),
             ON(EV_LEARNED, ignore), ON(EV_BACKEND_UP, ignore), ON(EV_BACKEND_DATA, ignore),
             ON(EV_BACKEND_END, ignore), ON(EV_BACKEND_DRAINED, ignore), ON(EV_TIMEOUT, ignore),
-            ON(EV_SHUTDOWN, ignore)),
+            ON(EV_SHUTDOWN, ignore), ON(EV_BACKEND_TLS, ignore)),
 };
 
 static void read_client(struct session *session, bool wanted, uint32_t limit)
@@ -166,7 +174,8 @@ static void read_client(struct session *session, bool wanted, uint32_t limit)
  * while the other does not take what came before, or while octets of it are held. */
 void session_update(struct session *session)
 {
-    bool negotiating = session->state == ST_DETECT || session->state == ST_NEGOTIATE;
+    bool beginning = session->state == ST_PROXY || session->state == ST_DETECT;
+    bool negotiating = beginning || session->state == ST_NEGOTIATE;
     bool relaying = session->state == ST_RELAY;
     bool room = session->held.size == 0 && stream_waiting(&session->client) < STREAM_READ_MAX;
 
@@ -180,7 +189,7 @@ void session_update(struct session *session)
             return;
         }
     }
-    if (session->state == ST_DETECT && session->held.size > 0)
+    if (beginning && session->held.size > 0)
         room = true;
     if (relaying && session->rule->protocol == PROTOCOL_OPAQUE)
         room = true;

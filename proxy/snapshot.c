@@ -44,6 +44,26 @@ static void make_rule(const struct snapshot *snapshot, const struct settings_lis
     };
 }
 
+static int read_trusted(const struct settings_listen *listen, struct trusted *trusted)
+{
+    if (listen->trusted.count == 0)
+        return 0;
+    trusted->networks = calloc(listen->trusted.count, sizeof(*trusted->networks));
+    if (!trusted->networks)
+        return -ENOMEM;
+    for (size_t i = 0; i < listen->trusted.count; i++) {
+        int r = network_parse(listen->trusted.items[i], &trusted->networks[i]);
+
+        if (r < 0) {
+            log_line(LOG_LEVEL_ERROR, "[listen %s] trusted: %s is no address and no network",
+                     listen->name, listen->trusted.items[i]);
+            return r;
+        }
+        trusted->count++;
+    }
+    return 0;
+}
+
 static int load_settings(const struct bundle *bundle, struct settings **ret_settings)
 {
     struct diagnostics diagnostics;
@@ -80,10 +100,15 @@ int snapshot_new(const struct bundle *bundle, const struct ticket_keys *keys,
     }
     r = -ENOMEM;
     snapshot->rules = calloc(snapshot->settings->listen_count, sizeof(*snapshot->rules));
-    if (!snapshot->rules)
+    snapshot->trusted = calloc(snapshot->settings->listen_count, sizeof(*snapshot->trusted));
+    if (!snapshot->rules || !snapshot->trusted)
         goto free_snapshot;
-    for (size_t i = 0; i < snapshot->settings->listen_count; i++)
+    for (size_t i = 0; i < snapshot->settings->listen_count; i++) {
         make_rule(snapshot, &snapshot->settings->listens[i], &snapshot->rules[i]);
+        r = read_trusted(&snapshot->settings->listens[i], &snapshot->trusted[i]);
+        if (r < 0)
+            goto free_snapshot;
+    }
     *ret_snapshot = snapshot;
     return 0;
 
@@ -104,6 +129,12 @@ void snapshot_unref(struct snapshot *snapshot)
         return;
     for (int protocol = 0; protocol <= PROTOCOL_OPAQUE; protocol++)
         tls_context_free(snapshot->tls[protocol]);
+    for (size_t i = 0; snapshot->clients && i < snapshot->settings->backend_count; i++)
+        tls_client_free(snapshot->clients[i]);
+    free(snapshot->clients);
+    for (size_t i = 0; snapshot->trusted && i < snapshot->settings->listen_count; i++)
+        free(snapshot->trusted[i].networks);
+    free(snapshot->trusted);
     free(snapshot->rules);
     settings_free(snapshot->settings);
     free(snapshot);
