@@ -124,6 +124,13 @@ static void describe_end(int status, char *into, size_t room)
         snprintf(into, room, "exited with code %d", WEXITSTATUS(status));
 }
 
+/* What it held of a server's connections has ended with it. */
+static void forget_connections(const struct child_process *child)
+{
+    for (size_t i = 0; i < ADDRESS_SLOTS_MAX; i++)
+        health_forget_worker(&child->children->health[i], child->plan.hello.index);
+}
+
 static void child_ended(struct child_process *child, int status)
 {
     struct children *children = child->children;
@@ -132,6 +139,8 @@ static void child_ended(struct child_process *child, int status)
     control_free(child->control);
     child->control = NULL;
     child->ready = false;
+    if (is_proxy(child))
+        forget_connections(child);
     describe_end(status, how, sizeof(how));
     if (!children->ending)
         start_again(child, how);

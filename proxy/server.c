@@ -25,9 +25,11 @@
     64 /* log, control, epoll, learning dialogues, listeners above the first few */
 #define BACKLOG 4096
 
-/* Layout of the shared memory: counters of each worker, the secret of the hints, the hints. */
+/* Layout of the shared memory: counters of each worker, the health of each address, the secret of
+ * the hints, the hints. */
 struct shared {
     struct stats stats[STATS_WORKERS_MAX];
+    struct health health[ADDRESS_SLOTS_MAX];
     unsigned char hint_secret[HINTS_SECRET];
     hints_entry hints[HINTS_ENTRIES];
 };
@@ -47,14 +49,28 @@ int server_shared_init(int fd)
     return 0;
 }
 
+static struct shared *map(int fd)
+{
+    struct shared *shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+    return shared == MAP_FAILED ? NULL : shared;
+}
+
+struct health *server_shared_health(int fd)
+{
+    struct shared *shared = map(fd);
+
+    return shared ? shared->health : NULL;
+}
+
 static int map_shared(struct server *server)
 {
-    struct shared *shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED,
-                                 server->child->shared_fd, 0);
+    struct shared *shared = map(server->child->shared_fd);
 
-    if (shared == MAP_FAILED)
+    if (!shared)
         return -errno;
     server->stats = &shared->stats[server->child->hello.index % STATS_WORKERS_MAX];
+    server->health = shared->health;
     server->hints = shared->hints;
     server->hint_secret = shared->hint_secret;
     return 0;

@@ -4,7 +4,9 @@
 #define GATEPOST_PROXY_SERVER_H
 
 #include "proxy/backend.h"
+#include "proxy/address.h"
 #include "proxy/base/child.h"
+#include "proxy/health.h"
 #include "proxy/hints.h"
 #include "proxy/limits.h"
 #include "proxy/snapshot.h"
@@ -46,6 +48,7 @@ struct server {
     uint32_t session_number;
     int64_t started_s;
     struct limits tls_rate;
+    struct health *health;            /* of ADDRESS_SLOTS_MAX addresses; shared by all workers */
     hints_entry *hints;               /* shared by all workers; NULL: none */
     const unsigned char *hint_secret; /* HINTS_SECRET octets in the shared memory */
     struct stats *stats;              /* this worker's block */
@@ -58,12 +61,17 @@ struct server {
 /* The whole life of a worker process behind child_start(): returns its exit code. */
 int server_run(const struct child *child);
 
-/* Size of the memory that all workers share: counters, the secret of the hints, the hints. */
+/* Size of the memory that all workers share: counters, health of the addresses, the secret of the
+ * hints, the hints. */
 size_t server_shared_bytes(void);
 
 /* For the supervisor, once: fills what is not zero in a fresh memfd of that size. 0, or -errno
  * (errno is set too). */
 int server_shared_init(int fd);
+
+/* For the supervisor: the health of ADDRESS_SLOTS_MAX addresses in it, mapped for good. NULL: errno
+ * is set. */
+struct health *server_shared_health(int fd);
 
 /* For sessions: one has ended; a connection that waits may be accepted now. */
 void server_session_gone(struct server *server);

@@ -36,6 +36,7 @@ struct supervisor {
     struct listener_set listeners;
     int program_fds[CONTROL_PROGRAMS];
     int proxy_bundle, shared_fd;
+    struct health *health; /* in the shared memory */
     int embedded_bundles[CHILD_FDS_MAX];
     int *public_fds;
     struct ticket_keys keys;
@@ -111,6 +112,15 @@ static int make_shared(void)
     return r;
 }
 
+static int map_health(struct supervisor *supervisor)
+{
+    supervisor->shared_fd = make_shared();
+    if (supervisor->shared_fd < 0)
+        return supervisor->shared_fd;
+    supervisor->health = server_shared_health(supervisor->shared_fd);
+    return supervisor->health ? 0 : -errno;
+}
+
 static int make_bundles(struct supervisor *supervisor)
 {
     const struct listener_set *listeners = &supervisor->listeners;
@@ -175,8 +185,8 @@ static int open_all(struct supervisor *supervisor)
         return SUPERVISOR_OS;
     r = load_keys(supervisor);
     if (r == 0)
-        r = supervisor->shared_fd = make_shared();
-    if (r >= 0)
+        r = map_health(supervisor);
+    if (r == 0)
         r = make_bundles(supervisor);
     if (r < 0) {
         log_line(LOG_LEVEL_ERROR, "cannot start: %s", err_text(r));
@@ -412,6 +422,7 @@ static int plan_children(struct supervisor *supervisor)
     for (size_t i = 0; i < listeners; i++)
         supervisor->public_fds[i] = supervisor->listeners.publics[i].fd;
     supervisor->children.keys = &supervisor->keys;
+    supervisor->children.health = supervisor->health;
     supervisor->children.changed = children_changed;
     supervisor->children.gave_up = child_gave_up;
     supervisor->children.owner = supervisor;
