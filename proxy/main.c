@@ -19,7 +19,7 @@
  *                          backend.c       what was learned of a server
  *                          negotiate.c     the dialogue before a server is needed; dialect_*.c
  *                          detect.c, hints.c, limits.c, capabilities.c, message_scan.c   pure
- *                          stream.c, tls.c, tls_context.c, tickets.c   octets, TLS
+ *                          stream.c, tls.c, tls_*.c, tickets.c   octets, TLS
  *   shared by both         base/           spans, text, log, bundle, start of a child
  *
  * Exit codes are those of sysexits.h (supervisor.h): 64 usage, 69 port in use, 78 configuration. */

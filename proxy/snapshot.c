@@ -80,6 +80,23 @@ static int load_settings(const struct bundle *bundle, struct settings **ret_sett
     return r;
 }
 
+static int make_clients(struct snapshot *snapshot, const struct bundle *bundle)
+{
+    const struct settings *settings = snapshot->settings;
+    int r = 0;
+
+    snapshot->clients = calloc(settings->backend_count, sizeof(*snapshot->clients));
+    if (!snapshot->clients)
+        return -ENOMEM;
+    for (size_t i = 0; r == 0 && i < settings->backend_count; i++) {
+        const struct settings_backend *backend = &settings->backends[i];
+
+        if (backend->tls != BACKEND_TLS_OFF)
+            r = tls_client_new(backend, tls_client_ca(bundle, backend), &snapshot->clients[i]);
+    }
+    return r;
+}
+
 int snapshot_new(const struct bundle *bundle, const struct ticket_keys *keys,
                  struct snapshot **ret_snapshot)
 {
@@ -98,6 +115,9 @@ int snapshot_new(const struct bundle *bundle, const struct ticket_keys *keys,
         if (r < 0 && r != -ENOENT)
             goto free_snapshot;
     }
+    r = make_clients(snapshot, bundle);
+    if (r < 0)
+        goto free_snapshot;
     r = -ENOMEM;
     snapshot->rules = calloc(snapshot->settings->listen_count, sizeof(*snapshot->rules));
     snapshot->trusted = calloc(snapshot->settings->listen_count, sizeof(*snapshot->trusted));

@@ -8,6 +8,7 @@
 #include "proxy/base/bundle.h"
 #include "proxy/dialogue.h"
 #include "proxy/network.h"
+#include "proxy/tls_client.h"
 #include "proxy/tls_context.h"
 
 /* Networks whose connections begin with a PROXY header. */
@@ -22,6 +23,7 @@ struct snapshot {
     struct dialogue_rule *rules; /* one for each of settings->listens, at the same index */
     struct trusted *trusted;     /* likewise */
     struct tls_context *tls[PROTOCOL_OPAQUE + 1]; /* by protocol; NULL: there is no certificate */
+    struct tls_client **clients; /* one for each of settings->backends; NULL: tls = off */
 };
 
 /* `keys` is read at each handshake and outlives the snapshot. Returns 0 with one reference, or

@@ -286,8 +286,7 @@ static void read_failed(struct stream *stream, int error)
     if (stream->tls && !tls_established(stream->tls)) {
         bool fin = error == UV_EOF;
 
-        tls_note_failure(stream->tls, fin ? "the client closed the connection in the handshake"
-                                          : "the connection broke in the handshake");
+        tls_note_broken(stream->tls, fin);
         end_handshake(stream, fin ? -ECONNRESET : error);
     } else if (error == UV_EOF) {
         end(stream, stream->tls ? STREAM_END_TRUNCATED : STREAM_END_CLEAN, 0);
@@ -371,6 +370,16 @@ int stream_start_tls(struct stream *stream, struct tls_context *context, struct 
     }
     stream->tls = tls;
     return stream_read(stream, stream->read_limit);
+}
+
+int stream_start_tls_client(struct stream *stream, struct tls_client *client, const char *name)
+{
+    int status;
+
+    if (stream->tls || stream->ended || stream->closing)
+        return -EINVAL;
+    status = tls_new_client(stream, client, name, &stream->tls);
+    return status < 0 ? status : stream_read(stream, stream->read_limit);
 }
 
 /* --- life --- */

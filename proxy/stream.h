@@ -35,6 +35,7 @@ struct stream;
 struct stream_driver;  /* the uv handles of a stream_loop */
 struct stream_request; /* a write that libuv is busy with */
 struct tls;            /* proxy/tls.h */
+struct tls_client;     /* proxy/tls_client.h */
 struct tls_context;
 
 LIST_HEAD(stream_list, stream);
@@ -152,6 +153,12 @@ static inline size_t stream_waiting(const struct stream *stream)
  * beginning), or empty. Everything that was written before is sent in clear first. Ends in
  * events->tls. 0 or -errno. Reading is switched on. */
 int stream_start_tls(struct stream *stream, struct tls_context *context, struct span first);
+
+/* The same as client, on a connected stream. `name` is the host of the address, "" for a UNIX
+ * socket: the server is asked for it, and its certificate must have it, unless [backend] sni says
+ * otherwise. The owner has refused what came in clear behind the server's consent before this call.
+ * 0 or -errno; -EINVAL also where there is no name that could be checked. */
+int stream_start_tls_client(struct stream *stream, struct tls_client *client, const char *name);
 
 /* Sends close_notify (TLS) and FIN once all is written. The stream still wants stream_close(). */
 int stream_shutdown(struct stream *stream);

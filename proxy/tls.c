@@ -1,5 +1,5 @@
-/* OpenSSL as the engine of one stream: a BIO over lent memory, a handshake, reading, writing, and
- * words for failures.
+/* OpenSSL as the engine of one stream, as server or as client: a BIO over lent memory, a handshake,
+ * reading and writing. Words for failures are in tls_words.c.
  *
  * Happy path: tls_feed lends ciphertext, tls_handshake and tls_read let OpenSSL take it through the
  * BIO, records go out by stream_put. Failures: all of OpenSSL's errors become -EPROTO here, with
@@ -15,37 +15,20 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 
-#include "proxy/base/chunk.h"
-#include "proxy/base/text.h"
 #include "proxy/stream.h"
+#include "proxy/tls_client.h"
 #include "proxy/tls_context.h"
-#include "proxy/tls_engine.h"
 #include "proxy/tls_hooks.h"
+#include "proxy/tls_private.h"
 
 #define FLOOD_MESSAGES                                                                             \
     32 /* post-handshake messages without application data between; guessed, as OpenSSL's 32 empty \
           records */
 #define FLOOD_OCTETS 4096 /* control records waiting for a peer that does not read; guessed */
-#define OFFERED_KEPT 6
-
-struct tls {
-    SSL *ssl;
-    struct stream *stream;
-    struct tls_context *context;
-    struct span lent;         /* ciphertext in the loop's buffer */
-    struct chunk_queue held;  /* ciphertext that was read while the owner paused; before `lent` */
-    char *failure;            /* heap; NULL: none, or no memory for it */
-    int outcome;              /* of reading, once it is over: TLS_STEP_CLOSED or -EPROTO; else 0 */
-    uint32_t control_waiting; /* octets of control records put out while the peer did not read */
-    uint16_t offered_version, offered_count,
-        offered[OFFERED_KEPT]; /* the ClientHello's best version, its ciphers */
-    uint8_t messages;          /* after the handshake, since the last application data */
-    bool dry, established, cleansing, reading, put_any, alert_put;
-};
 
 /* --- the BIO --- */
 
-static bool flooded(const struct tls *tls)
+bool tls_flooded(const struct tls *tls)
 {
     return tls->messages > FLOOD_MESSAGES || tls->control_waiting > FLOOD_OCTETS;
 }
@@ -57,13 +40,15 @@ static int bio_read(BIO *bio, char *into, int room)
     struct span source = span_first(held ? chunk_queue_front(&tls->held) : tls->lent, (size_t)room);
 
     BIO_clear_retry_flags(bio);
-    if (flooded(tls))
+    if (tls_flooded(tls))
         return -1;
     if (source.size == 0) {
         BIO_set_retry_read(bio);
         return -1;
     }
     memcpy(into, source.data, source.size);
+    if (tls->is_client && !tls->established)
+        tls_note_first(tls, source);
     if (held)
         chunk_queue_consume(&tls->held, &tls->stream->loop->chunks, source.size);
     else
@@ -118,33 +103,60 @@ static BIO *bio_new(struct tls *tls)
 
 /* --- life --- */
 
-struct tls *tls_new(struct stream *stream, struct tls_context *context)
+/* Takes `ssl` over where it succeeds. NULL: no memory. */
+static struct tls *make(struct stream *stream, SSL *ssl)
 {
     struct tls *tls = calloc(1, sizeof(*tls));
-    BIO *bio;
+    BIO *bio = tls ? bio_new(tls) : NULL;
 
-    if (!tls)
+    if (!bio) {
+        free(tls);
+        ERR_clear_error();
         return NULL;
-    bio = bio_new(tls);
-    if (!bio)
-        goto free_tls;
-    tls->ssl = tls_context_connect(context);
-    if (!tls->ssl)
-        goto free_bio;
-    tls->context = context;
+    }
+    tls->ssl = ssl;
     tls->stream = stream;
-    tls->dry = true;
-    SSL_set_app_data(tls->ssl, tls);
-    SSL_set_bio(tls->ssl, bio, bio);
-    SSL_set_accept_state(tls->ssl);
+    SSL_set_app_data(ssl, tls);
+    SSL_set_bio(ssl, bio, bio);
     return tls;
+}
 
-free_bio:
-    BIO_free(bio);
-free_tls:
-    free(tls);
-    ERR_clear_error();
-    return NULL;
+struct tls *tls_new(struct stream *stream, struct tls_context *context)
+{
+    SSL *ssl = tls_context_connect(context);
+    struct tls *tls = ssl ? make(stream, ssl) : NULL;
+
+    if (tls) {
+        tls->context = context;
+        tls->dry = true;
+        SSL_set_accept_state(ssl);
+    } else if (ssl) {
+        SSL_free(ssl);
+        tls_context_free(context);
+    }
+    return tls;
+}
+
+int tls_new_client(struct stream *stream, struct tls_client *client, const char *name,
+                   struct tls **ret_tls)
+{
+    struct tls *tls;
+    SSL *ssl;
+    int status = tls_client_connect(client, name, &ssl);
+
+    if (status < 0)
+        return status;
+    tls = make(stream, ssl);
+    if (!tls) {
+        SSL_free(ssl);
+        tls_client_free(client);
+        return -ENOMEM;
+    }
+    tls->client = client;
+    tls->is_client = true; /* and not dry: it speaks first */
+    SSL_set_connect_state(ssl);
+    *ret_tls = tls;
+    return 0;
 }
 
 void tls_free(struct tls *tls)
@@ -153,7 +165,10 @@ void tls_free(struct tls *tls)
         return;
     chunk_queue_clear(&tls->held, &tls->stream->loop->chunks, false);
     SSL_free(tls->ssl);
-    tls_context_free(tls->context);
+    if (tls->is_client)
+        tls_client_free(tls->client);
+    else
+        tls_context_free(tls->context);
     free(tls->failure);
     free(tls);
 }
@@ -197,93 +212,7 @@ void tls_drained(struct tls *tls)
     tls->control_waiting = 0;
 }
 
-/* --- words --- */
-
-static const char *version_name(unsigned version)
-{
-    switch (version) {
-    case SSL3_VERSION:
-        return "SSLv3";
-    case TLS1_VERSION:
-        return "TLSv1.0";
-    case TLS1_1_VERSION:
-        return "TLSv1.1";
-    case TLS1_2_VERSION:
-        return "TLSv1.2";
-    case TLS1_3_VERSION:
-        return "TLSv1.3";
-    default: /* a peer's number */
-        return "an unknown version";
-    }
-}
-
-static void put_ciphers(const struct tls *tls, struct text *into)
-{
-    for (size_t i = 0; i < tls->offered_count && i < OFFERED_KEPT; i++) {
-        const unsigned char id[2] = { (unsigned char)(tls->offered[i] >> 8),
-                                      (unsigned char)tls->offered[i] };
-        const SSL_CIPHER *cipher = SSL_CIPHER_find(tls->ssl, id);
-
-        text_puts(into, i > 0 ? ", " : "");
-        if (cipher)
-            text_puts(into, SSL_CIPHER_get_name(cipher));
-        else
-            text_printf(into, "0x%04x", tls->offered[i]);
-    }
-    if (tls->offered_count > OFFERED_KEPT)
-        text_printf(into, " and %d more", tls->offered_count - OFFERED_KEPT);
-}
-
-static void put_version_words(const struct tls *tls, struct text *into)
-{
-    text_printf(into, "client offers at most %s, min_version is %s",
-                version_name(tls->offered_version),
-                version_name((unsigned)SSL_get_min_proto_version(tls->ssl)));
-}
-
-static void put_error_words(const struct tls *tls, int reason, struct text *into)
-{
-    const char *words = ERR_reason_error_string(ERR_PACK(ERR_LIB_SSL, 0, reason));
-
-    switch (reason) {
-    case SSL_R_UNSUPPORTED_PROTOCOL:
-    case SSL_R_VERSION_TOO_LOW:
-    case SSL_R_UNKNOWN_PROTOCOL:
-        put_version_words(tls, into);
-        return;
-    case SSL_R_NO_SHARED_CIPHER:
-        text_puts(into, "no cipher in common: client offers ");
-        put_ciphers(tls, into);
-        return;
-    case SSL_R_NO_SHARED_GROUPS:
-    case SSL_R_NO_SUITABLE_KEY_SHARE:
-        text_puts(into, "no key exchange group in common: " TLS_CONTEXT_GROUPS " are served");
-        return;
-    case SSL_R_NO_APPLICATION_PROTOCOL:
-        text_printf(into, "the client's ALPN list lacks \"%s\"", tls_context_alpn(tls->context));
-        return;
-    default: /* OpenSSL has hundreds */
-        break;
-    }
-    if (reason > SSL_AD_REASON_OFFSET)
-        text_printf(into, "the client sent the alert \"%s\"",
-                    SSL_alert_desc_string_long(reason - SSL_AD_REASON_OFFSET));
-    else
-        text_puts(into, words ? words : "TLS failed");
-}
-
-void tls_note_failure(struct tls *tls, const char *words)
-{
-    if (!tls->failure)
-        tls->failure = strdup(words);
-}
-
-const char *tls_failure(const struct stream *stream)
-{
-    const struct tls *tls = stream->tls;
-
-    return tls && tls->failure ? tls->failure : "TLS failed";
-}
+/* --- failures --- */
 
 /* OpenSSL sends none where the first record is none. Only before anything else was sent, so that it
  * is in clear. */
@@ -305,13 +234,7 @@ static int fail(struct tls *tls)
     char room[512];
     struct text words = TEXT_OVER(room);
 
-    if (flooded(tls))
-        text_puts(&words, "the client floods the connection with TLS control messages");
-    else if (ERR_GET_LIB(error) == ERR_LIB_SSL)
-        put_error_words(tls, ERR_GET_REASON(error), &words);
-    else
-        text_puts(&words, error && ERR_reason_error_string(error) ? ERR_reason_error_string(error)
-                                                                  : "TLS failed");
+    tls_put_error_words(tls, error, &words);
     tls_note_failure(tls, text_str(&words));
     if (!tls->established)
         put_missing_alert(tls, ERR_GET_REASON(error));
@@ -440,7 +363,8 @@ void tls_facts(const struct stream *stream, struct tls_facts *ret_facts)
     ret_facts->version = SSL_get_version(ssl);
     ret_facts->cipher = SSL_get_cipher_name(ssl);
     ret_facts->sni = sni ? sni : "";
-    ret_facts->alpn = alpn_size > 0 ? tls_context_alpn(stream->tls->context) : "";
+    if (alpn_size > 0 && !stream->tls->is_client)
+        ret_facts->alpn = tls_context_alpn(stream->tls->context);
     ret_facts->resumed = SSL_session_reused(ssl) != 0;
 }
 
@@ -456,47 +380,4 @@ void tls_on_message(int written, int version, int type, const void *octets, size
         tls->alert_put = true;
     if (type == SSL3_RT_HANDSHAKE && !written && tls->established && tls->messages < UINT8_MAX)
         tls->messages++;
-}
-
-/* RFC 8701: values of no meaning that clients strew in. */
-static bool is_grease(unsigned value)
-{
-    return (value & 0x0f0f) == 0x0a0a && value >> 8 == (value & 0xff);
-}
-
-static void note_versions(struct tls *tls, SSL *ssl)
-{
-    const unsigned char *list;
-    size_t size;
-
-    tls->offered_version = (uint16_t)SSL_client_hello_get0_legacy_version(ssl);
-    if (!SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_supported_versions, &list, &size) || size < 1)
-        return;
-    tls->offered_version = 0;
-    for (size_t i = 1; i + 1 < size; i += 2) {
-        uint16_t version = (uint16_t)(list[i] << 8 | list[i + 1]);
-
-        if (!is_grease(version) && version > tls->offered_version)
-            tls->offered_version = version;
-    }
-}
-
-void tls_note_offer(SSL *ssl)
-{
-    struct tls *tls = SSL_get_app_data(ssl);
-    const unsigned char *list;
-    size_t size = SSL_client_hello_get0_ciphers(ssl, &list);
-
-    note_versions(tls, ssl);
-    tls->offered_count = 0;
-    for (size_t i = 0; i + 1 < size; i += 2) {
-        uint16_t cipher = (uint16_t)(list[i] << 8 | list[i + 1]);
-
-        if (is_grease(cipher) || cipher == (SSL3_CK_SCSV & 0xffff) ||
-            cipher == (SSL3_CK_FALLBACK_SCSV & 0xffff))
-            continue;
-        if (tls->offered_count < OFFERED_KEPT)
-            tls->offered[tls->offered_count] = cipher;
-        tls->offered_count++;
-    }
 }

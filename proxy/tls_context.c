@@ -14,7 +14,6 @@
 #include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/params.h>
-#include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
@@ -22,6 +21,7 @@
 #include "proxy/base/log.h"
 #include "proxy/tls_engine.h"
 #include "proxy/tls_hooks.h"
+#include "proxy/tls_pem.h"
 
 /* AES-128 first: a quarter off a handshake with SHA-256 instructions, and OpenSSL hashes SHA-384
  * without them. */
@@ -275,87 +275,11 @@ static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHE
     return open_ticket(context, ssl, name, iv, cipher, mac);
 }
 
-/* --- PEM --- */
-
-/* A child has no terminal to ask for a pass phrase. */
-static int no_pass_phrase(char *into, int room, int writing, void *unused)
-{
-    (void)into, (void)room, (void)writing, (void)unused;
-    return -1;
-}
-
-static int put_words(struct text *into, const char *words)
-{
-    unsigned long error = ERR_peek_last_error();
-    const char *reason = error ? ERR_reason_error_string(error) : NULL;
-
-    text_printf(into, reason ? "%s (%s)" : "%s", words, reason);
-    ERR_clear_error();
-    return -EINVAL;
-}
-
-/* Adds the certificates behind the first one. 0 or -EINVAL. */
-static int use_chain(SSL_CTX *ssl_ctx, BIO *pem, struct text *into)
-{
-    X509 *link;
-
-    while ((link = PEM_read_bio_X509(pem, NULL, no_pass_phrase, NULL))) {
-        if (!SSL_CTX_add0_chain_cert(ssl_ctx, link)) {
-            X509_free(link);
-            return put_words(into, "the certificate chain cannot be used");
-        }
-    }
-    if (ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE)
-        return put_words(into, "the certificate chain does not parse");
-    ERR_clear_error(); /* the end of the PEM text */
-    return 0;
-}
-
-static int use_certificate(SSL_CTX *ssl_ctx, struct span certificate, struct text *into)
-{
-    BIO *pem = BIO_new_mem_buf(certificate.data, (int)certificate.size);
-    X509 *leaf = pem ? PEM_read_bio_X509_AUX(pem, NULL, no_pass_phrase, NULL) : NULL;
-    int status;
-
-    if (!leaf)
-        status = put_words(into, "the certificate does not parse");
-    else if (X509_cmp_current_time(X509_get0_notAfter(leaf)) < 0)
-        status = put_words(into, "the certificate has expired");
-    else if (!SSL_CTX_use_certificate(ssl_ctx, leaf))
-        status = put_words(into, "the certificate cannot be used");
-    else
-        status = use_chain(ssl_ctx, pem, into);
-    X509_free(leaf);
-    BIO_free(pem);
-    return status;
-}
-
-static int use_key(SSL_CTX *ssl_ctx, struct span key, struct text *into)
-{
-    BIO *pem = BIO_new_mem_buf(key.data, (int)key.size);
-    EVP_PKEY *private = pem ? PEM_read_bio_PrivateKey(pem, NULL, no_pass_phrase, NULL) : NULL;
-    int status = 0;
-
-    if (!private)
-        status = put_words(into, "the private key does not parse, or wants a pass phrase");
-    else if (!SSL_CTX_use_PrivateKey(ssl_ctx, private) || !SSL_CTX_check_private_key(ssl_ctx))
-        status = put_words(into, "the private key does not belong to the certificate");
-    EVP_PKEY_free(private);
-    BIO_free(pem);
-    return status;
-}
-
-static int use_pair(SSL_CTX *ssl_ctx, struct span certificate, struct span key, struct text *into)
-{
-    int status = use_certificate(ssl_ctx, certificate, into);
-
-    return status < 0 ? status : use_key(ssl_ctx, key, into);
-}
-
 int tls_context_check(struct span certificate, struct span key, struct text *into)
 {
     SSL_CTX *ssl_ctx = SSL_CTX_new(TLS_server_method());
-    int status = ssl_ctx ? use_pair(ssl_ctx, certificate, key, into) : put_words(into, "no memory");
+    int status = ssl_ctx ? tls_pem_use_pair(ssl_ctx, certificate, key, into)
+                         : tls_put_words(into, "no memory");
 
     SSL_CTX_free(ssl_ctx);
     return status;
@@ -427,10 +351,10 @@ static int build(struct certificate *certificate, const struct settings_tls *sec
         return -ENOMEM;
     if (!set_rules(certificate->ssl_ctx, certificate->min_version) ||
         !set_hooks(certificate->ssl_ctx, context, id)) {
-        put_words(&words, "OpenSSL lacks what is needed");
+        tls_put_words(&words, "OpenSSL lacks what is needed");
         return refuse_section(section->name, text_str(&words));
     }
-    if (use_pair(certificate->ssl_ctx, chain, key, &words) < 0)
+    if (tls_pem_use_pair(certificate->ssl_ctx, chain, key, &words) < 0)
         return refuse_section(section->name, text_str(&words));
     return add_names(certificate, &section->names);
 }

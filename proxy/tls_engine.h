@@ -1,5 +1,5 @@
-/* Private between stream.c, tls.c and tls_context.c: how a stream turns its engine. No OpenSSL
- * header is needed here.
+/* Private between stream.c, tls.c, tls_context.c and tls_client.c: how a stream turns its engine.
+ * No OpenSSL header is needed here.
  *
  * The engine has no I/O of its own. Octets of the wire are lent to it by tls_feed(), records go out
  * by stream_put(), and it calls no event. It is `dry` when OpenSSL has nothing more to give before
@@ -12,6 +12,7 @@
 struct ssl_st;
 struct stream;
 struct tls;
+struct tls_client;
 struct tls_context;
 
 enum tls_step {
@@ -20,8 +21,13 @@ enum tls_step {
     TLS_STEP_CLOSED,   /* close_notify has come */
 };
 
-/* NULL: no memory. The context is kept by reference. */
+/* As server. NULL: no memory. The context is kept by reference. */
 struct tls *tls_new(struct stream *stream, struct tls_context *context);
+/* As client; see stream_start_tls_client(). It is not dry: tls_handshake() puts out the
+ * ClientHello. 0, -EINVAL (there is no name to check) or -ENOMEM. The client is kept by reference.
+ */
+int tls_new_client(struct stream *stream, struct tls_client *client, const char *name,
+                   struct tls **ret_tls);
 void tls_free(struct tls *tls);
 
 /* Lends input, until the next tls_keep(), which copies what was not used (at most one read). 0 or
@@ -47,8 +53,10 @@ int tls_write(struct tls *tls, struct span octets);
 /* Puts out close_notify, once, where the state allows it. */
 void tls_shutdown(struct tls *tls);
 
-/* Words of our own for tls_failure(), where the socket ended the handshake. */
+/* Words of our own for tls_failure(), unless there are some: any, or that the socket ended the
+ * handshake, by FIN or an error. */
 void tls_note_failure(struct tls *tls, const char *words);
+void tls_note_broken(struct tls *tls, bool fin);
 
 /* What was put out has gone: a peer that reads may ask for more control records. */
 void tls_drained(struct tls *tls);
@@ -56,6 +64,8 @@ void tls_drained(struct tls *tls);
 /* A new server connection and one reference to the context, or NULL. Given back by
  * tls_context_free(). */
 struct ssl_st *tls_context_connect(struct tls_context *context);
+/* The same of a new client connection, given back by tls_client_free(). */
+int tls_client_connect(struct tls_client *client, const char *name, struct ssl_st **ret_ssl);
 /* The static ALPN name of the context's protocol, "" where there is none. */
 const char *tls_context_alpn(const struct tls_context *context);
 
