@@ -1,83 +1,168 @@
-/* A server behind the proxy: how it is reached, what it can do, whether it may be used.
+/* A [backend]: its addresses, what each can do, which of them serves a session.
  *
- * One struct for each [backend] that a listener uses, per worker. Its capabilities are learned by a
- * dialogue of our own, in clear and as for a client under TLS (an embedded worker offers different
- * logins then), before they are promised to anybody, anew after a failure, and again when they are
- * old. For SMTP the dialogue holds the relay test: a server that relays for a stranger is not
- * opened to mail unless `trusts_us` says so. */
+ * One struct for each [backend] that a listener uses, per worker; which addresses are in service is
+ * shared by all workers (proxy/health.h). What an address can do is learned by a dialogue of our
+ * own, in clear and as for a client under TLS (a server may offer different logins then), before it
+ * is promised to anybody, anew after an outage, again when it is old, and from what each session
+ * hears. What clients are offered is what all addresses in service can do. For SMTP the dialogue
+ * holds the relay test: a server that relays for a stranger gets no mail unless `trusts_us` says
+ * so. The dialogue is also the health check of an address that is out. */
 #ifndef GATEPOST_PROXY_BACKEND_H
 #define GATEPOST_PROXY_BACKEND_H
 
-#include <sys/un.h>
+#include <sys/queue.h>
 
+#include "proxy/address.h"
 #include "proxy/capabilities.h"
+#include "proxy/health.h"
 #include "proxy/stream.h"
 
-#define BACKEND_RELEARN_MS 300000 /* a list this old is learned again beside its use (guessed) */
+#define BACKEND_RELEARN_MS    300000 /* a list this old is learned again beside its use (guessed) */
+#define BACKEND_ADDRESSES_MAX 64     /* slots of one backend: bits of a mask */
 
 struct backend;
-struct learn; /* a learning dialogue under way: backend.c */
+struct learn;      /* a learning dialogue under way: backend_learn.c */
+struct tls_client; /* proxy/tls_client.h */
+struct snapshot;
 
-/* Waits for a learning dialogue to end. Embedded in whoever waits; `done` is called once from the
- * loop. */
+/* Waits for a learning dialogue, or for room at an address. Embedded in whoever waits; `done` is
+ * called once from the loop. */
 struct backend_waiter {
-    struct backend_waiter *next, **link; /* link NULL: not waiting */
-    void (*done)(struct backend_waiter *waiter,
-                 int status); /* 0, or -errno: the server does not answer */
+    TAILQ_ENTRY(backend_waiter) link;
+    struct backend_waiters *in;                              /* NULL: not waiting */
+    void (*done)(struct backend_waiter *waiter, int status); /* 0, or -errno: no server answers */
+};
+TAILQ_HEAD(backend_waiters, backend_waiter);
+
+struct backend_address {
+    struct backend *backend;
+    unsigned number; /* in backend->addresses, and bit of a mask */
+    struct address to;
+    const char *host;      /* as configured, for the certificate; "" for a socket's path */
+    struct health *health; /* shared */
+    struct {
+        struct capabilities *list; /* NULL: not learned */
+        uint32_t generation;       /* of `health` when it was learned; another now: void */
+        uint64_t learned_ms;       /* uv_now() of then */
+        struct learn *learning;    /* NULL: no dialogue is under way */
+        bool open_relay;           /* the relay test says: it relays for anybody */
+    } known[2];                    /* [0] in clear, [1] under TLS */
+    struct backend_waiters queue;  /* of sessions, where max_connections is reached */
 };
 
 struct backend {
-    struct stream_loop *loop;
+    struct stream_loop *loop; /* NULL: no listener uses it */
+    const struct settings *all;
     const struct settings_backend *settings; /* borrowed from the snapshot that made it */
-    const char *hostname;
     enum port_protocol protocol;
-    bool proxy_v2; /* the server is told who the client is by a PROXY header */
-    char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+    struct tls_client *tls; /* NULL: in clear; borrowed from the snapshot */
+    unsigned worker;
+    struct backend_address *addresses;
+    size_t count;
+    char **hosts; /* of the addresses' items; owned */
+    struct backend_waiters waiters[2];
     struct {
-        struct capabilities *list; /* NULL: not learned */
-        uint64_t learned_ms;       /* uv_now() of then */
-        struct learn *learning;    /* NULL: no dialogue is under way */
-        struct backend_waiter *waiters;
-        bool open_relay; /* the relay test says: it relays for anybody */
-    } known[2];          /* [0] in clear, [1] under TLS */
-    bool down;           /* the last attempt failed; logged when it changes */
+        struct capabilities *list; /* what the addresses of `mask` can all do */
+        uint64_t mask;             /* 0: to be made anew */
+    } common[2];
+    uint32_t turn;
+    uv_timer_t timer; /* runs while an address is out, or somebody queues */
+    bool timer_open;
 };
 
-/* `settings` has an address. 0, or -ENAMETOOLONG. */
-int backend_init(struct backend *backend, struct stream_loop *loop, const struct settings *all,
-                 const struct settings_backend *settings, enum port_protocol protocol);
+struct backend_start {
+    struct stream_loop *loop;
+    const struct snapshot *snapshot;
+    const struct settings_backend *settings;
+    enum port_protocol protocol;
+    struct health *health; /* ADDRESS_SLOTS_MAX slots that all workers share */
+    unsigned worker;
+};
 
-/* Ends learning dialogues; waiters are not called. The streams close in the loop. */
+/* 0, -ENAMETOOLONG or -ENOMEM. Nothing is connected yet. */
+int backend_init(struct backend *backend, const struct backend_start *start);
+
+/* Ends learning dialogues; waiters are not called. The handles close in the loop. */
 void backend_deinit(struct backend *backend);
 
+/* What a name resolves to now. `address` may be an empty one. */
+void backend_set_address(struct backend *backend, size_t number, const struct address *address);
+
+/* --- what it can do --- */
+
+/* What every address in service can do, for a client with or without TLS; borrowed until the next
+ * event. NULL: nothing is known of any. */
+struct capabilities *backend_offer(struct backend *backend, bool tls);
+
 enum backend_learn_result {
-    BACKEND_KNOWN = 1, /* known[tls].list is there */
+    BACKEND_KNOWN = 1, /* backend_offer() is there */
     BACKEND_LEARNING,  /* waiter->done will be called */
 };
 
-/* Asks for what the server can do. `waiter` may be NULL. A backend_learn_result or -errno. */
+/* Asks for what the servers can do; those that are out are tried now where nobody else is left.
+ * `waiter` may be NULL. A backend_learn_result or -errno. */
 int backend_learn(struct backend *backend, bool tls, struct backend_waiter *waiter);
 void backend_stop_waiting(struct backend_waiter *waiter);
 
-/* A session could not use the server: what was learned is forgotten, it must be learned (and
- * tested) before it is used again. `error` and `words` go into one log line for an outage. */
-void backend_failed(struct backend *backend, int error, const char *words);
-void backend_answered(struct backend *backend);
+/* Mail is refused: each address in service failed the relay test, and the operator has not said
+ * `trusts_us`. */
+bool backend_shut(const struct backend *backend);
 
-/* A session found that the server's list is another now: takes it (a reference) in the place of the
- * learned one. */
-void backend_replace_list(struct backend *backend, bool tls, struct capabilities *list);
+/* --- for one session --- */
 
-/* One of the two dialogues is enough: the other may have been refused for a reason of its own. */
-static inline bool backend_open_relay(const struct backend *backend)
-{
-    return backend->known[false].open_relay || backend->known[true].open_relay;
-}
+/* The address to try next: in service, not in the mask `tried`, and rather one that can do what was
+ * offered (may be NULL). `key` is for the hash policies, `turn` for round-robin. NULL: none is
+ * left. */
+struct backend_address *backend_choose(struct backend *backend, bool tls,
+                                       const struct capabilities *offered, uint64_t key,
+                                       uint32_t turn, uint64_t tried);
 
-/* Mail is refused: the relay test failed and the operator has not said `trusts_us`. */
-static inline bool backend_shut(const struct backend *backend)
-{
-    return backend_open_relay(backend) && !backend->settings->trusts_us;
-}
+/* Takes one of max_connections: 0; or 1: all are taken, `waiter` queues, and has one when `done` is
+ * called. What was taken is given back by backend_give(). */
+int backend_take(struct backend_address *address, struct backend_waiter *waiter);
+void backend_give(struct backend_address *address);
+
+/* Initialises a stream of the address's kind. 0 or -errno. */
+int backend_stream_init(const struct backend_address *address, struct stream *stream,
+                        const struct stream_events *events, void *owner);
+
+/* Begins to connect it. `request` stays until `done` is called, also after the stream was closed.
+ * 0, or -errno: `done` will not be called. */
+int backend_connect(const struct backend_address *address, struct stream *stream,
+                    uv_connect_t *request, uv_connect_cb done);
+
+/* The name that the server's certificate must have; "" where none is known. */
+const char *backend_server_name(const struct backend_address *address);
+
+/* An attempt that began at `began_ms` (uv_now) could not use the address: it is out of service, and
+ * must be learned (and tested) before it is used again. `error` (0: none) and `words` go into the
+ * one log line of the outage. */
+void backend_failed(struct backend_address *address, uint64_t began_ms, int error,
+                    const char *words);
+
+/* It may not be what it was: it is learned anew beside its use. */
+void backend_suspect(struct backend_address *address);
+
+/* A session has heard what the server can do; taken (a reference) where it differs from what was
+ * learned. */
+void backend_heard(struct backend_address *address, bool tls, struct capabilities *list);
+
+/* --- backend_learn.c --- */
+
+/* Begins the dialogue where none is under way. 0 or -errno. */
+int backend_learn_start(struct backend_address *address, bool tls);
+void backend_learn_stop(struct backend_address *address, bool tls);
+
+/* For backend_learn.c: a dialogue has ended. `generation` is that of the address's health when it
+ * began; `list` is borrowed, and NULL for an opaque server. */
+struct backend_lesson {
+    struct capabilities *list;
+    uint32_t generation;
+    bool open_relay;
+};
+void backend_learned(struct backend_address *address, bool tls,
+                     const struct backend_lesson *lesson);
+void backend_learn_failed(struct backend_address *address, bool tls, uint64_t began_ms, int error,
+                          const char *words);
 
 #endif

@@ -245,7 +245,8 @@ void relay_start(struct session *session)
         .errors = session->negotiate.errors,
         .said_hello = session->negotiate.hello_size > 0,
     };
-    const struct capabilities *list = session->greet.list ? session->greet.list : session->offered;
+    const struct capabilities *list =
+        session->attempt->greet.list ? session->attempt->greet.list : session->offered;
     unsigned char *pending = session->pending;
     size_t size = session->pending_size;
 
@@ -256,6 +257,7 @@ void relay_start(struct session *session)
             session_abort(session, true, "the server cannot be read from");
             return;
         }
+        connect_free(session);
         if (session->held.size > 0)
             relay_resume(session);
         return;
@@ -269,7 +271,7 @@ void relay_start(struct session *session)
         session_abort(session, true, "no memory");
         return;
     }
-    greet_deinit(&session->greet);
+    connect_free(session);
     session->pending = NULL;
     from_client(session, span_of(pending, size));
     explicit_bzero(pending, size);
@@ -328,6 +330,8 @@ void relay_backend_end(struct session *session)
         return;
     }
     owes = inspector_phase(&session->inspector) != INSPECT_PHASE_COMMAND;
+    if (owes || session->how != STREAM_END_CLEAN)
+        backend_suspect(session->address);
     if (!owes) {
         session_finish(session, inspector_facts(&session->inspector)->quit
                                     ? NULL

@@ -156,8 +156,14 @@ static struct backend *use_backend(struct server *server, const struct settings_
     size_t index = (size_t)(wanted - settings->backends);
     struct backend *backend = &server->backends[index];
 
-    if (!backend->loop &&
-        backend_init(backend, &server->loop, settings, wanted, listen->protocol) < 0)
+    struct backend_start start = { .loop = &server->loop,
+                                   .snapshot = server->snapshot,
+                                   .settings = wanted,
+                                   .protocol = listen->protocol,
+                                   .health = server->health,
+                                   .worker = server->child->hello.index % HEALTH_WORKERS_MAX };
+
+    if (!backend->loop && backend_init(backend, &start) < 0)
         return NULL;
     if (listen->protocol != PROTOCOL_OPAQUE)
         backend->protocol = listen->protocol;

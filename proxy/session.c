@@ -69,10 +69,18 @@ static void backend_drained(struct stream *stream)
     session_event(stream->owner, EV_BACKEND_DRAINED);
 }
 
+static void backend_tls(struct stream *stream, int status)
+{
+    struct session *session = stream->owner;
+
+    session->status = status;
+    session_event(session, EV_BACKEND_TLS);
+}
+
 static const struct stream_events client_events = { client_data, client_end, client_drained,
                                                     client_tls };
 const struct stream_events session_backend_events = { backend_data, backend_end, backend_drained,
-                                                      NULL };
+                                                      backend_tls };
 
 static void on_timer(uv_timer_t *timer)
 {
@@ -115,8 +123,9 @@ static void log_end(const struct session *session)
                   ? (session->rule->protocol == PROTOCOL_POP3 ? "STLS" : "STARTTLS")
                   : "TLS first";
     }
-    text_put_escaped(&login, span_of_text(session->login), 63);
-    if (session->login[0])
+    if (session->login)
+        text_put_escaped(&login, span_of_text(session->login), 63);
+    if (session->login)
         text_printf(&more, " user=%s", text_str(&login));
     if (session->target)
         text_printf(&more, " backend=%s%s", session->target->settings->name,
@@ -142,6 +151,7 @@ static void free_session(struct session *session)
     if (session->next)
         session->next->link = session->link;
     snapshot_unref(session->snapshot);
+    free(session->login);
     free(session->origin);
     free(session);
     server_session_gone(server);
@@ -172,7 +182,7 @@ static void drop_pending(struct session *session)
     session->pending_size = 0;
 }
 
-void session_close_stream(struct session *session)
+void session_close_connection(struct session *session)
 {
     if (session->backend_open)
         stream_close(&session->backend, false, stream_gone);
@@ -180,13 +190,32 @@ void session_close_stream(struct session *session)
     session->backend_greeted = false;
 }
 
+void session_close_stream(struct session *session)
+{
+    session_close_connection(session);
+    if (session->admitted) {
+        session->admitted = false;
+        backend_give(session->address);
+    }
+}
+
+/* For the log, which is written when the inspector is gone. */
+static void keep_login(struct session *session)
+{
+    const char *login = session->inspector.open ? inspector_facts(&session->inspector)->login : "";
+
+    if (!login[0])
+        return;
+    free(session->login);
+    session->login = strdup(login);
+}
+
 void session_close_backend(struct session *session)
 {
-    if (session->inspector.open)
-        snprintf(session->login, sizeof(session->login), "%s",
-                 inspector_facts(&session->inspector)->login);
+    keep_login(session);
     inspector_deinit(&session->inspector);
-    greet_deinit(&session->greet);
+    connect_free(session);
+    backend_stop_waiting(&session->waiter);
     drop_pending(session);
     session_close_stream(session);
 }

@@ -43,8 +43,9 @@ enum session_event {
     EV_CLIENT_DRAINED,
     EV_TLS_READY,
     EV_TLS_FAILED,
-    EV_LEARNED,    /* s->status: 0 or -errno */
-    EV_BACKEND_UP, /* connected; s->status: 0 or -errno */
+    EV_LEARNED,     /* s->status: 0 or -errno */
+    EV_BACKEND_UP,  /* connected; s->status: 0 or -errno */
+    EV_BACKEND_TLS, /* TLS to the backend is up, or failed; s->status */
     EV_BACKEND_DATA,
     EV_BACKEND_END,
     EV_BACKEND_DRAINED,
@@ -76,7 +77,8 @@ struct session {
     struct negotiate negotiate;
     struct line line;
     struct inspector inspector;
-    struct greet greet;
+    struct backend_address *address; /* the one that serves, or was tried last; NULL: none yet */
+    struct attempt *attempt;         /* in CONNECT only */
     struct backend_waiter waiter;
     struct chunk_queue held; /* client octets that may not go on yet */
     size_t behind;           /* octets that were held and come behind those that are looked at */
@@ -100,7 +102,7 @@ struct session {
     bool tls_by_command;  /* STARTTLS or STLS, not TLS first */
     bool tls_up;          /* the handshake has succeeded */
     bool shutting_down;
-    uint8_t busy_retries; /* of a connect that met a full backlog */
+    bool admitted; /* holds one of the address's max_connections */
 
     /* For the log */
     char id[24];
@@ -108,7 +110,22 @@ struct session {
     uint64_t hint; /* key in the table of hints; 0: this listener keeps none */
     uint64_t started_ms;
     const char *verdict; /* why it ended, in words; static; NULL: the client's own end */
-    char login[64];
+    char *login;         /* once the backend is gone; NULL: nobody has logged in */
+};
+
+/* CONNECT: one address after the other, until one welcomes us. */
+struct attempt {
+    struct greet greet;
+    struct sockaddr_storage client, destination;
+    uint64_t key;   /* for the hash policies */
+    uint32_t turn;  /* for round-robin */
+    uint64_t tried; /* mask of addresses */
+    uint64_t began_ms, deadline_ms;
+    unsigned char *refusal; /* what the last server said instead of a welcome; NULL: nothing */
+    size_t refusal_size;
+    uint8_t retries; /* while the backlog is full */
+    bool busy;       /* the last address was busy until its time was over ... */
+    bool garbage;    /* ... or sent what is no reply */
 };
 
 struct session_cell {
@@ -146,8 +163,11 @@ struct text session_text(struct session *session);
 bool session_hold(struct session *session, struct span octets);
 void session_close_backend(struct session *session);
 
-/* Only the connection; what waits for a backend goes on waiting. */
+/* Only the connection, and its place at the address; what waits for a backend goes on waiting. */
 void session_close_stream(struct session *session);
+
+/* Only the connection: another follows to the same address. */
+void session_close_connection(struct session *session);
 
 extern const struct stream_events session_backend_events;
 
@@ -177,6 +197,9 @@ void connect_up(struct session *session);
 void connect_data(struct session *session);
 void connect_end(struct session *session);
 void connect_timeout(struct session *session);
+void connect_tls(struct session *session);
+void connect_room(struct session *session);
+void connect_free(struct session *session);
 
 /* relay.c */
 void relay_start(struct session *session);

@@ -1,20 +1,150 @@
-/* CONNECT: the connection to the backend, our identity header, its banner, the replay of the
- * client's EHLO, HELO or USER.
+/* CONNECT: an address of the backend, the connection, who the client is, the banner, TLS where the
+ * server wants it, the replay of the client's EHLO, HELO or USER.
  *
- * Happy path: connect, header, banner, replay, compare with what the client was offered, RELAY.
- * What the backend says instead of a welcome becomes the answer to the client's pending command. A
- * full backlog (EAGAIN) is retried until connect_timeout. */
-#include "proxy/session.h"
-
+ * Happy path: choose, (queue for max_connections,) connect, PROXY header, banner, replay, compare
+ * with what the client was offered, RELAY. An address that fails is left for the next; what the
+ * last of them said instead of a welcome becomes the answer to the client's pending command. A full
+ * backlog (EAGAIN) is retried until connect_timeout. No command of the client's has gone to a
+ * server before RELAY. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "proxy/base/log.h"
 #include "proxy/identity.h"
+#include "proxy/policy.h"
 #include "proxy/server.h"
+#include "proxy/session.h"
+#include "proxy/tls.h"
 
 #define BUSY_RETRY_FIRST_MS 5
 #define BUSY_RETRY_MOST_MS  100
+
+static void next_address(struct session *session);
+static void try_connect(struct session *session);
+
+static bool opaque(const struct session *session)
+{
+    return session->rule->protocol == PROTOCOL_OPAQUE;
+}
+
+static bool client_tls(const struct session *session)
+{
+    return session->client.tls != NULL;
+}
+
+static const char *backend_name(const struct session *session)
+{
+    return session->target->settings->name;
+}
+
+/* -- the end of an attempt, and of all of them -- */
+
+void connect_free(struct session *session)
+{
+    struct attempt *attempt = session->attempt;
+
+    if (!attempt)
+        return;
+    greet_deinit(&attempt->greet);
+    free(attempt->refusal);
+    free(attempt);
+    session->attempt = NULL;
+}
+
+/* No address is left. */
+static void give_up(struct session *session)
+{
+    struct attempt *attempt = session->attempt;
+    enum negotiate_event event = attempt->busy      ? NEGOTIATE_TOO_MANY
+                                 : attempt->garbage ? NEGOTIATE_BACKEND_GARBAGE
+                                                    : NEGOTIATE_NO_BACKEND;
+    const char *why = attempt->busy      ? "the server is busy"
+                      : attempt->garbage ? "the server sends what is no reply"
+                                         : "the server does not answer";
+
+    if (opaque(session)) {
+        session_abort(session, false, why);
+        return;
+    }
+    if (attempt->refusal) {
+        if (session_reply(session, span_of(attempt->refusal, attempt->refusal_size)))
+            session_finish(session, "the server refused the session");
+        return;
+    }
+    if (session_reply_event(session, event))
+        session_finish(session, why);
+}
+
+/* Goes on with another address, once this one's connection is closed. */
+static void leave_address(struct session *session)
+{
+    bool greeted = session->backend_greeted;
+
+    session_close_stream(session);
+    if (greeted) /* an APOP server's banner has been shown: no other will do */
+        give_up(session);
+    else
+        next_address(session);
+}
+
+/* The address could not be used. */
+static void failed(struct session *session, int error, const char *words)
+{
+    session->attempt->garbage = error == -EPROTO;
+    backend_failed(session->address, session->attempt->began_ms, error, words);
+    leave_address(session);
+}
+
+/* The server's own words for the log. */
+static void log_refusal(struct session *session, struct span answer)
+{
+    char room[256];
+    struct text words = TEXT_OVER(room);
+
+    text_puts(&words, "refuses us: ");
+    text_put_escaped(&words, span_trim(answer), 200);
+    backend_failed(session->address, session->attempt->began_ms, 0, text_str(&words));
+}
+
+/* The server does not want this session. Where it means us and not this client, another address
+ * may. */
+static void refused(struct session *session, struct span answer)
+{
+    struct attempt *attempt = session->attempt;
+
+    free(attempt->refusal);
+    attempt->refusal = malloc(answer.size);
+    attempt->refusal_size = attempt->refusal ? answer.size : 0;
+    if (attempt->refusal)
+        memcpy(attempt->refusal, answer.data, answer.size);
+    if (!attempt->greet.unavailable) {
+        give_up(session);
+        return;
+    }
+    if (session->target->settings->identity == IDENTITY_NONE)
+        log_refusal(session, answer);
+    else
+        backend_suspect(session->address); /* it may have meant this client alone: it is asked */
+    leave_address(session);
+}
+
+/* -- choosing and connecting -- */
+
+/* The backlog is full, or the former connection is still closing. */
+static void retry_later(struct session *session)
+{
+    struct attempt *attempt = session->attempt;
+    unsigned most = BUSY_RETRY_MOST_MS / BUSY_RETRY_FIRST_MS;
+
+    if (uv_now(session->server->uv) >= attempt->deadline_ms) {
+        attempt->busy = true;
+        leave_address(session);
+        return;
+    }
+    attempt->retries += attempt->retries < most;
+    session_deadline(session, (uint64_t)BUSY_RETRY_FIRST_MS * attempt->retries);
+}
 
 static void connected(uv_connect_t *request, int status)
 {
@@ -29,99 +159,170 @@ static void connected(uv_connect_t *request, int status)
     free(request);
 }
 
-static int try_connect(struct session *session)
+static void try_connect(struct session *session)
 {
     uv_connect_t *request;
     int r;
 
-    if (session->handles > 2) /* the former connection is still closing */
-        return -EAGAIN;
-    r = stream_init_pipe(&session->backend, &session->server->loop, &session_backend_events,
-                         session);
-    if (r < 0)
-        return r;
-    session->handles++;
-    session->backend_open = session->backend_used = true;
-    request = malloc(sizeof(*request));
-    if (!request)
-        return -ENOMEM;
-    request->data = session;
-    session->connecting = request;
-    uv_pipe_connect(request, &session->backend.uv.pipe, session->target->path, connected);
-    return 0;
-}
-
-static void failed(struct session *session, int error, const char *words)
-{
-    backend_failed(session->target, error, words);
-    session_close_backend(session);
-    if (session->rule->protocol == PROTOCOL_OPAQUE) {
-        session_abort(session, false, "the server does not answer");
+    if (session->handles > 2) { /* the former connection is still closing */
+        retry_later(session);
         return;
     }
-    if (session_reply_event(session,
-                            error == -EPROTO ? NEGOTIATE_BACKEND_GARBAGE : NEGOTIATE_NO_BACKEND))
-        session_finish(session, error == -EPROTO ? "the server sends what is no reply"
-                                                 : "the server does not answer");
+    request = malloc(sizeof(*request));
+    r = request ? backend_stream_init(session->address, &session->backend, &session_backend_events,
+                                      session)
+                : -ENOMEM;
+    if (r == 0) {
+        session->handles++;
+        session->backend_open = session->backend_used = true;
+        request->data = session;
+        r = backend_connect(session->address, &session->backend, request, connected);
+    }
+    if (r < 0) {
+        free(request);
+        failed(session, r, "cannot be connected to");
+        return;
+    }
+    session->connecting = request;
+    session_deadline(session, session->target->settings->connect_timeout_ms);
 }
 
-static enum greet_purpose purpose(const struct session *session)
+static struct greet_plan plan(struct session *session, enum greet_purpose purpose)
 {
-    if (session->backend_greeted)
-        return GREET_REPLAY;
-    return session->pending ? GREET_SESSION : GREET_BANNER;
+    const struct settings_backend *settings = session->target->settings;
+    struct attempt *attempt = session->attempt;
+
+    return (struct greet_plan){
+        .protocol = session->rule->protocol,
+        .purpose = purpose,
+        .hello = span_of(session->negotiate.hello, session->negotiate.hello_size),
+        .hostname = span_of_text(session->rule->hostname),
+        .starttls = settings->tls == BACKEND_TLS_STARTTLS,
+        .xclient = settings->identity == IDENTITY_XCLIENT,
+        .client = { (struct sockaddr *)&attempt->client, (struct sockaddr *)&attempt->destination,
+                    span_of(NULL, 0) },
+    };
 }
 
-/* The backlog is full: the server is busy, not down. */
-static void retry_later(struct session *session)
+/* One of max_connections is ours. */
+static void admitted(struct session *session)
 {
-    uint64_t wait = BUSY_RETRY_FIRST_MS * (uint64_t)(++session->busy_retries);
+    struct attempt *attempt = session->attempt;
+    struct greet_plan greet_plan = plan(session, session->pending ? GREET_SESSION : GREET_BANNER);
     uint64_t now = uv_now(session->server->uv);
 
-    if (session->busy_retries == 1)
-        session->line_deadline_ms = session->deadline_ms; /* of the whole attempt */
-    if (now >= session->line_deadline_ms) {
-        failed(session, -EAGAIN, "is busy: its queue of connections stays full");
+    session->admitted = true;
+    attempt->began_ms = now;
+    attempt->deadline_ms = now + session->target->settings->connect_timeout_ms;
+    attempt->retries = 0;
+    greet_deinit(&attempt->greet);
+    greet_init(&attempt->greet, &greet_plan);
+    try_connect(session);
+}
+
+static void next_address(struct session *session)
+{
+    struct attempt *attempt = session->attempt;
+
+    session->address = backend_choose(session->target, client_tls(session), session->offered,
+                                      attempt->key, attempt->turn, attempt->tried);
+    if (!session->address) {
+        give_up(session);
         return;
     }
-    if (session->busy_retries > BUSY_RETRY_MOST_MS / BUSY_RETRY_FIRST_MS)
-        session->busy_retries--;
-    session_deadline(session, wait);
+    attempt->tried |= UINT64_C(1) << session->address->number;
+    session_deadline(session, session->target->settings->connect_timeout_ms);
+    if (backend_take(session->address, &session->waiter) == 0)
+        admitted(session);
+}
+
+/* There is room now. */
+void connect_room(struct session *session)
+{
+    admitted(session);
+}
+
+/* Who logs in, where that is known by now. */
+static struct span user_of(const struct session *session)
+{
+    struct span hello = span_of(session->negotiate.hello, session->negotiate.hello_size);
+
+    return session->rule->protocol == PROTOCOL_POP3 ? span_trim(span_skip(hello, 5))
+                                                    : span_of(NULL, 0);
+}
+
+/* By what the hash policies choose. */
+static uint64_t key_of(struct session *session)
+{
+    const struct sockaddr *client = (struct sockaddr *)&session->attempt->client;
+    struct span user = span_of(NULL, 0);
+
+    if (session->target->settings->policy == POLICY_HASH_USER)
+        user = user_of(session);
+    if (user.size > 0)
+        return policy_key(user.data, user.size);
+    if (client->sa_family == AF_INET)
+        return policy_key(&((const struct sockaddr_in *)(const void *)client)->sin_addr, 4);
+    return policy_key(&((const struct sockaddr_in6 *)(const void *)client)->sin6_addr, 16);
 }
 
 void connect_start(struct session *session)
 {
-    struct negotiate *negotiate = &session->negotiate;
-    int r;
+    struct attempt *attempt = calloc(1, sizeof(*attempt));
+    struct greet_plan replay;
 
     session_move(session, ST_CONNECT);
-    session_deadline(session, session->target->settings->connect_timeout_ms);
-    session->busy_retries = 0;
-    greet_init(&session->greet,
-               &(struct greet_plan){ .protocol = session->rule->protocol,
-                                     .purpose = purpose(session),
-                                     .hello = span_of(negotiate->hello, negotiate->hello_size),
-                                     .hostname = span_of_text(session->rule->hostname) });
+    if (!attempt) {
+        session_abort(session, false, "no memory");
+        return;
+    }
+    session->attempt = attempt;
+    if (identity_addresses(&session->client, session->origin, &attempt->client,
+                           &attempt->destination) < 0) {
+        session_abort(session, false, "the client is gone");
+        return;
+    }
     if (session->backend_greeted) {
+        attempt->began_ms = uv_now(session->server->uv);
+        session_deadline(session, session->target->settings->connect_timeout_ms);
+        replay = plan(session, GREET_REPLAY);
+        greet_init(&attempt->greet, &replay);
         session->octets = span_of(NULL, 0);
         connect_data(session);
         return;
     }
-    r = try_connect(session);
-    if (r == -EAGAIN)
-        retry_later(session);
-    else if (r < 0)
-        failed(session, r, "cannot be connected to");
+    attempt->key = key_of(session);
+    attempt->turn = session->target->turn++;
+    next_address(session);
+}
+
+/* -- events -- */
+
+static int tell_identity(struct session *session)
+{
+    unsigned char header[IDENTITY_ROOM];
+    long size = identity_write(session->target->settings->identity, &session->client,
+                               session->origin, session->id, header, sizeof(header));
+
+    if (size < 0)
+        return (int)size;
+    if (size > 0 && stream_write(&session->backend, span_of(header, (size_t)size)) < 0)
+        return -EPIPE;
+    return stream_flush(&session->backend) < 0 ? -EPIPE : 0;
+}
+
+static int start_tls(struct session *session)
+{
+    return stream_start_tls_client(&session->backend, session->target->tls,
+                                   backend_server_name(session->address));
 }
 
 void connect_up(struct session *session)
 {
-    unsigned char header[PROXY_V2_HEADER_MAX];
-    long size = 0;
-    int r = 0;
+    int r;
 
     if (session->status == -EAGAIN) {
-        session_close_stream(session);
+        session_close_connection(session);
         retry_later(session);
         return;
     }
@@ -129,27 +330,21 @@ void connect_up(struct session *session)
         failed(session, session->status, "cannot be reached");
         return;
     }
-    if (session->busy_retries > 0) {
-        session->busy_retries = 0;
-        session->line_deadline_ms = 0;
-        session_deadline(session, session->target->settings->connect_timeout_ms);
+    r = tell_identity(session);
+    if (r < 0 && r != -EPIPE) { /* its address went with it; the server is not to blame */
+        session_abort(session, false, "the client is gone");
+        return;
     }
-    if (session->target->proxy_v2) {
-        size = identity_write(IDENTITY_PROXY_V2, &session->client, session->origin, session->id,
-                              header, sizeof(header));
-        if (size < 0) { /* its address went with it; the server is not to blame */
-            session_abort(session, false, "the client is gone");
-            return;
-        }
-        r = stream_write(&session->backend, span_of(header, (size_t)size));
-    }
-    if (r >= 0)
-        r = stream_flush(&session->backend);
     if (r < 0) {
         failed(session, r, "cannot be written to");
         return;
     }
-    if (session->rule->protocol == PROTOCOL_OPAQUE) {
+    if (session->target->settings->tls == BACKEND_TLS_IMPLICIT) {
+        if (start_tls(session) < 0)
+            failed(session, -ENOMEM, "cannot be reached by TLS");
+        return;
+    }
+    if (opaque(session)) {
         relay_start(session);
         return;
     }
@@ -158,34 +353,50 @@ void connect_up(struct session *session)
         failed(session, r, "cannot be read from");
 }
 
-/* Is the server still the one that we described to the client? */
+/* TLS to the server is up, or has failed. */
+void connect_tls(struct session *session)
+{
+    if (session->status < 0) {
+        failed(session, -EPROTO, tls_failure(&session->backend));
+        return;
+    }
+    if (opaque(session)) {
+        relay_start(session);
+        return;
+    }
+    if (session->target->settings->tls == BACKEND_TLS_STARTTLS) {
+        greet_tls_done(&session->attempt->greet);
+        session->octets = span_of(NULL, 0);
+        connect_data(session);
+    }
+}
+
+/* Is the server still the one that we described to the client? What it says now is kept. */
 static bool still_the_same(struct session *session)
 {
-    struct capabilities *now = session->greet.list;
+    struct capabilities *now = session->attempt->greet.list;
     struct span missing;
-    bool tls = session->client.tls != NULL;
 
-    if (!now || !session->negotiate.extended || !session->offered)
+    if (!now || !session->negotiate.extended)
         return true;
-    if (session->negotiate.offered && !capabilities_cover(now, session->offered, &missing)) {
-        log_line(LOG_LEVEL_WARNING,
-                 "backend %s offers no %.*s any more; clients that were told so are sent away",
-                 session->target->settings->name, (int)missing.size, (const char *)missing.data);
-        backend_replace_list(session->target, tls, now);
-        return false;
-    }
-    return true;
+    backend_heard(session->address, client_tls(session), now);
+    if (!session->offered || !session->negotiate.offered ||
+        capabilities_cover(now, session->offered, &missing))
+        return true;
+    log_line(LOG_LEVEL_WARNING,
+             "backend %s offers no %.*s any more; clients that were told so are sent away",
+             backend_name(session), (int)missing.size, (const char *)missing.data);
+    return false;
 }
 
 static void welcome(struct session *session)
 {
-    backend_answered(session->target);
-    if (session->greet.plan.purpose == GREET_BANNER) { /* APOP: the banner goes to the client */
-        struct span banner = span_of(session->greet.reply, session->greet.reply_size);
+    struct greet *greet = &session->attempt->greet;
 
-        if (!session_reply(session, banner))
+    if (greet->plan.purpose == GREET_BANNER) { /* APOP: the banner goes to the client */
+        if (!session_reply(session, span_of(greet->reply, greet->reply_size)))
             return;
-        greet_deinit(&session->greet);
+        connect_free(session);
         session->backend_greeted = true;
         session_move(session, ST_NEGOTIATE);
         session_deadline(session, session->snapshot->settings->limits.pop3_command_timeout_ms);
@@ -201,40 +412,41 @@ static void welcome(struct session *session)
         session_finish(session, "the server offers less than the client was told");
 }
 
-/* The backend's refusal is the answer to the client's pending command. */
-static void refused(struct session *session, struct span answer)
-{
-    if (session_reply(session, answer))
-        session_finish(session, "the server refused the session");
-}
-
 void connect_data(struct session *session)
 {
+    struct greet *greet = &session->attempt->greet;
     struct span in = session->octets;
+    struct text out;
     int verdict;
 
-    do {
-        struct text out = session_text(session);
-
-        verdict = greet_feed(&session->greet, &in, &out);
-        if (verdict == GREET_REFUSED) {
-            refused(session, text_span(&out));
-            return;
-        }
-        if (verdict == GREET_SEND &&
-            (out.overflow || stream_write(&session->backend, text_span(&out)) < 0)) {
+    for (;;) {
+        out = session_text(session);
+        verdict = greet_feed(greet, &in, &out);
+        if (verdict != GREET_SEND)
+            break;
+        if (out.overflow || stream_write(&session->backend, text_span(&out)) < 0) {
             failed(session, -EPIPE, "cannot be written to");
             return;
         }
-    } while (verdict == GREET_SEND);
-    if (verdict == GREET_READY && in.size > 0)
-        verdict = -EPROTO; /* it speaks unasked */
-    if (verdict < 0) {
-        failed(session, verdict, "sends what is no reply");
-        return;
     }
-    if (verdict == GREET_READY)
+    if ((verdict == GREET_READY || verdict == GREET_TLS) && in.size > 0)
+        verdict = -EPROTO; /* it speaks unasked */
+    switch (verdict) {
+    case GREET_MORE:
+        return;
+    case GREET_TLS:
+        if (start_tls(session) < 0)
+            failed(session, -ENOMEM, "cannot be reached by TLS");
+        return;
+    case GREET_READY:
         welcome(session);
+        return;
+    case GREET_REFUSED:
+        refused(session, text_span(&out));
+        return;
+    default:
+        failed(session, verdict, greet->fault ? greet->fault : "sends what is no reply");
+    }
 }
 
 void connect_end(struct session *session)
@@ -245,19 +457,15 @@ void connect_end(struct session *session)
 
 void connect_timeout(struct session *session)
 {
-    int r;
-
-    if (session->busy_retries == 0 || uv_now(session->server->uv) >= session->line_deadline_ms) {
-        failed(session, -ETIMEDOUT, "does not answer");
+    if (!session->admitted) { /* the queue was too long */
+        backend_stop_waiting(&session->waiter);
+        session->attempt->busy = true;
+        leave_address(session);
         return;
     }
     if (session->backend_open) {
         failed(session, -ETIMEDOUT, "does not answer");
         return;
     }
-    r = try_connect(session);
-    if (r == -EAGAIN)
-        retry_later(session);
-    else if (r < 0)
-        failed(session, r, "cannot be connected to");
+    try_connect(session);
 }

@@ -337,14 +337,14 @@ static void learn(struct session *session, struct span line, struct span rest)
 
 static bool list_known(struct session *session)
 {
-    return session->target->known[session->client.tls != NULL].list != NULL;
+    return backend_offer(session->target, session->client.tls != NULL) != NULL;
 }
 
 /* What negotiate.c may promise from now on: the list of this moment, kept for the life of the
  * session. */
 static void take_list(struct session *session)
 {
-    struct capabilities *list = session->target->known[session->client.tls != NULL].list;
+    struct capabilities *list = backend_offer(session->target, session->client.tls != NULL);
 
     capabilities_ref(list);
     capabilities_unref(session->offered);

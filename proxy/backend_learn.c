@@ -1,0 +1,325 @@
+/* The dialogue by which one address is learned, tested and checked.
+ *
+ * Happy path: connect, (PROXY header for 192.0.2.1,) banner, (TLS, XCLIENT,) EHLO or CAPA, relay
+ * test, QUIT, goodbye, close; backend_learned() keeps what was heard. Of an opaque server only the
+ * connection is tried. It fails by a refused connection, silence beyond connect_timeout, a refusal
+ * or garbage: backend_learn_failed(). A full backlog is no failure: tried again until
+ * connect_timeout. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "proxy/backend.h"
+#include "proxy/base/log.h"
+#include "proxy/greet.h"
+#include "proxy/identity.h"
+#include "proxy/tls.h"
+
+#define BUSY_RETRY_MS 50 /* guessed */
+
+struct learn {
+    struct backend_address *address; /* not to be used once `ended` */
+    bool tls;
+    bool stream_open, stream_closing, ended;
+    int error; /* of the first connect call; 0: none */
+    uint32_t generation;
+    uint64_t began_ms, deadline_ms;
+    struct stream stream;
+    uv_connect_t connect;
+    uv_timer_t timer;
+    unsigned handles; /* still open: the stream's and the timer */
+    struct sockaddr_storage client, destination;
+    struct greet greet;
+};
+
+static void handle_gone(struct learn *learn)
+{
+    if (--learn->handles > 0)
+        return;
+    greet_deinit(&learn->greet);
+    free(learn);
+}
+
+static void stream_gone(struct stream *stream)
+{
+    struct learn *learn = stream->owner;
+
+    learn->stream_closing = false;
+    handle_gone(learn);
+}
+
+static void timer_gone(uv_handle_t *timer)
+{
+    handle_gone(timer->data);
+}
+
+static void close_stream(struct learn *learn)
+{
+    if (!learn->stream_open)
+        return;
+    learn->stream_open = false;
+    learn->stream_closing = true;
+    stream_close(&learn->stream, false, stream_gone);
+}
+
+/* Ends the dialogue; the struct goes when both handles are closed. */
+static void stop(struct learn *learn)
+{
+    if (learn->ended)
+        return;
+    learn->ended = true;
+    learn->address->known[learn->tls].learning = NULL;
+    close_stream(learn);
+    uv_close((uv_handle_t *)&learn->timer, timer_gone);
+}
+
+void backend_learn_stop(struct backend_address *address, bool tls)
+{
+    if (address->known[tls].learning)
+        stop(address->known[tls].learning);
+}
+
+static void failed(struct learn *learn, int error, const char *words)
+{
+    if (learn->ended)
+        return;
+    stop(learn);
+    backend_learn_failed(learn->address, learn->tls, learn->began_ms, error, words);
+}
+
+static void done(struct learn *learn)
+{
+    struct backend_lesson lesson = { learn->greet.list, learn->generation,
+                                     learn->greet.open_relay };
+
+    stop(learn);
+    backend_learned(learn->address, learn->tls, &lesson);
+}
+
+/* The server's own words, for the log. */
+static void refused(struct learn *learn, struct span answer)
+{
+    char room[256];
+    struct text words = TEXT_OVER(room);
+
+    text_puts(&words, "refuses us: ");
+    text_put_escaped(&words, span_trim(answer), 200);
+    failed(learn, 0, text_str(&words));
+}
+
+static int start_tls(struct learn *learn)
+{
+    return stream_start_tls_client(&learn->stream, learn->address->backend->tls,
+                                   backend_server_name(learn->address));
+}
+
+/* Lets the dialogue go on with what the server sent. */
+static void feed(struct learn *learn, struct span octets)
+{
+    char room[1024];
+    struct text out = TEXT_OVER(room);
+    int verdict;
+
+    for (;;) {
+        verdict = greet_feed(&learn->greet, &octets, &out);
+        if (verdict != GREET_SEND)
+            break;
+        if (out.overflow || stream_write(&learn->stream, text_span(&out)) < 0) {
+            failed(learn, -EPIPE, "cannot be written to");
+            return;
+        }
+        out.size = 0;
+    }
+    switch (verdict) {
+    case GREET_MORE:
+        return;
+    case GREET_TLS:
+        if (octets.size > 0 || start_tls(learn) < 0)
+            failed(learn, 0, "sends more than its reply to STARTTLS or STLS");
+        return;
+    case GREET_READY:
+        if (learn->greet.list) {
+            done(learn);
+            return;
+        }
+        failed(learn, 0, "does not say what it can do");
+        return;
+    case GREET_REFUSED:
+        refused(learn, text_span(&out));
+        return;
+    default:
+        failed(learn, learn->greet.fault ? 0 : verdict,
+               learn->greet.fault ? learn->greet.fault : "sends what is no reply");
+    }
+}
+
+static void on_data(struct stream *stream, struct span octets)
+{
+    struct learn *learn = stream->owner;
+
+    if (!learn->ended)
+        feed(learn, octets);
+}
+
+static void on_end(struct stream *stream, enum stream_end end, int error)
+{
+    struct learn *learn = stream->owner;
+
+    (void)end;
+    if (learn->ended)
+        return;
+    if (learn->greet.told) { /* it closed instead of saying goodbye */
+        done(learn);
+        return;
+    }
+    failed(learn, error ? error : -ECONNRESET,
+           "closes the connection while we learn what it can do");
+}
+
+static void on_drained(struct stream *stream)
+{
+    (void)stream;
+}
+
+/* TLS is up, or has failed. */
+static void on_tls(struct stream *stream, int status)
+{
+    struct learn *learn = stream->owner;
+
+    if (learn->ended)
+        return;
+    if (status < 0) {
+        failed(learn, 0, tls_failure(stream));
+        return;
+    }
+    if (learn->address->backend->settings->tls == BACKEND_TLS_STARTTLS) {
+        greet_tls_done(&learn->greet);
+        feed(learn, span_of(NULL, 0));
+    }
+}
+
+static const struct stream_events events = { on_data, on_end, on_drained, on_tls };
+
+/* Connected: who we are, and then the server speaks. */
+static int begin(struct learn *learn)
+{
+    const struct backend *backend = learn->address->backend;
+    unsigned char header[IDENTITY_ROOM];
+    long size =
+        identity_write_learning(backend->settings->identity, learn->tls, header, sizeof(header));
+
+    if (size < 0)
+        return (int)size;
+    if (size > 0 && (stream_write(&learn->stream, span_of(header, (size_t)size)) < 0 ||
+                     stream_flush(&learn->stream) < 0))
+        return -EPIPE;
+    if (backend->settings->tls == BACKEND_TLS_IMPLICIT)
+        return start_tls(learn);
+    return stream_read(&learn->stream, 0);
+}
+
+static void on_timer(uv_timer_t *timer);
+
+static void on_connected(uv_connect_t *request, int status)
+{
+    struct learn *learn = request->data;
+
+    if (learn->ended || !learn->stream_open)
+        return;
+    if (status == -EAGAIN) { /* the backlog is full: busy, not down */
+        close_stream(learn);
+        uv_timer_start(&learn->timer, on_timer, BUSY_RETRY_MS, 0);
+        return;
+    }
+    if (status < 0) {
+        failed(learn, status, "cannot be reached");
+        return;
+    }
+    if (learn->address->backend->protocol == PROTOCOL_OPAQUE) {
+        done(learn);
+        return;
+    }
+    if (begin(learn) < 0)
+        failed(learn, -EPIPE, "cannot be written to");
+}
+
+static int try_connect(struct learn *learn)
+{
+    struct backend_address *address = learn->address;
+    uint64_t now = uv_now(address->backend->loop->uv);
+    int r = backend_stream_init(address, &learn->stream, &events, learn);
+
+    if (r < 0)
+        return r;
+    learn->handles++;
+    learn->stream_open = true;
+    uv_timer_start(&learn->timer, on_timer, learn->deadline_ms > now ? learn->deadline_ms - now : 0,
+                   0);
+    return backend_connect(address, &learn->stream, &learn->connect, on_connected);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct learn *learn = timer->data;
+    int r = 0;
+
+    if (learn->error < 0) {
+        failed(learn, learn->error, "cannot be reached");
+        return;
+    }
+    if (learn->stream_open || uv_now(timer->loop) >= learn->deadline_ms) {
+        failed(learn, learn->stream_open ? -ETIMEDOUT : -EAGAIN, "does not answer");
+        return;
+    }
+    if (learn->stream_closing)
+        uv_timer_start(timer, on_timer, 1, 0);
+    else
+        r = try_connect(learn);
+    if (r < 0)
+        failed(learn, r, "cannot be reached");
+}
+
+static void plan(struct learn *learn)
+{
+    const struct backend *backend = learn->address->backend;
+    struct span hostname = span_of_text(backend->all->gatepost.hostname);
+    struct greet_plan plan = { .protocol = backend->protocol,
+                               .purpose = GREET_LEARN,
+                               .hello = hostname,
+                               .hostname = hostname,
+                               .starttls = backend->settings->tls == BACKEND_TLS_STARTTLS,
+                               .xclient = backend->settings->identity == IDENTITY_XCLIENT };
+
+    identity_learning_addresses(&learn->client, &learn->destination);
+    plan.client.address = (struct sockaddr *)&learn->client;
+    plan.client.destination = (struct sockaddr *)&learn->destination;
+    greet_init(&learn->greet, &plan);
+}
+
+int backend_learn_start(struct backend_address *address, bool tls)
+{
+    struct backend *backend = address->backend;
+    struct learn *learn;
+    int r;
+
+    if (address->known[tls].learning)
+        return 0;
+    learn = calloc(1, sizeof(*learn));
+    if (!learn)
+        return -ENOMEM;
+    learn->address = address;
+    learn->tls = tls;
+    learn->generation = atomic_load(&address->health->generation);
+    learn->began_ms = uv_now(backend->loop->uv);
+    learn->deadline_ms = learn->began_ms + backend->settings->connect_timeout_ms;
+    learn->connect.data = learn->timer.data = learn;
+    learn->handles = 1;
+    uv_timer_init(backend->loop->uv, &learn->timer);
+    plan(learn);
+    address->known[tls].learning = learn;
+    r = try_connect(learn);
+    if (r < 0) { /* told from the loop, as every other failure */
+        learn->error = r;
+        uv_timer_start(&learn->timer, on_timer, 0, 0);
+    }
+    return 0;
+}
