@@ -86,12 +86,14 @@ int backend_init(struct backend *backend, const struct backend_start *start)
 {
     const struct settings *all = start->snapshot->settings;
     size_t first = address_first_slot(all, start->settings);
+    size_t index = (size_t)(start->settings - all->backends);
     int r;
 
     *backend = (struct backend){ .loop = start->loop,
                                  .all = all,
                                  .settings = start->settings,
                                  .protocol = start->protocol,
+                                 .tls = start->snapshot->clients[index],
                                  .worker = start->worker,
                                  .turn = start->worker };
     TAILQ_INIT(&backend->waiters[false]);
