@@ -1,4 +1,4 @@
-/* Gathering a configuration: settings, certificates and keys, accounts; and writing it into
+/* Gathering a configuration: settings, certificates, keys and CAs, accounts; and writing it into
  * bundles.
  *
  * Each step adds what it finds to the diagnostics, so that one run tells all. It fails where a file
@@ -15,6 +15,7 @@
 #include "proxy/base/err.h"
 #include "proxy/base/log.h"
 #include "proxy/folders.h"
+#include "proxy/tls_client.h"
 #include "proxy/tls_context.h"
 
 #define PEM_MAX_BYTES (1024 * 1024) /* a guess far above any chain */
@@ -120,6 +121,71 @@ static int load_all_tls(struct configuration *configuration, struct diagnostics 
     return 0;
 }
 
+/* Adds what is wrong with the CAs in `file`, if anything. In the system's, single ones expire
+ * without harm. */
+static void check_ca(const struct settings_backend *backend, const struct pem_file *file,
+                     struct diagnostics *diagnostics)
+{
+    const char *path = backend->ca[0] ? backend->ca : TLS_CLIENT_SYSTEM_CA;
+    char room[512];
+    struct text words = TEXT_OVER(room);
+    int r = tls_client_check_ca(pem_span(file), &words);
+
+    if (r == 0 || (r == TLS_CLIENT_CA_EXPIRED && !backend->ca[0]))
+        return;
+    diagnostics_add(diagnostics, r < 0 ? DIAGNOSTIC_ERROR : DIAGNOSTIC_WARNING, NULL,
+                    "[backend %s] ca = %s: %s", backend->name, path, text_str(&words));
+}
+
+static void load_own_ca(const struct settings_backend *backend, struct pem_file *file,
+                        struct diagnostics *diagnostics)
+{
+    int r = read_file(backend->ca, file);
+
+    if (r < 0)
+        diagnostics_add(diagnostics, DIAGNOSTIC_ERROR, NULL, "[backend %s] ca = %s: %s",
+                        backend->name, backend->ca, err_text(r));
+    else
+        check_ca(backend, file, diagnostics);
+}
+
+/* Read once, for the first backend that needs it. */
+static void load_system_ca(const struct settings_backend *backend, struct pem_file *file,
+                           struct diagnostics *diagnostics)
+{
+    int r = file->data ? 0 : read_file(TLS_CLIENT_SYSTEM_CA, file);
+
+    if (r < 0)
+        diagnostics_add(diagnostics, DIAGNOSTIC_ERROR, NULL,
+                        "[backend %s] ca is empty, and the system's %s cannot be read: %s. Set ca, "
+                        "or install ca-certificates",
+                        backend->name, TLS_CLIENT_SYSTEM_CA, err_text(r));
+    else
+        check_ca(backend, file, diagnostics);
+}
+
+static int load_all_cas(struct configuration *configuration, struct diagnostics *diagnostics)
+{
+    const struct settings *settings = configuration->settings;
+    struct pem_file *system;
+
+    configuration->cas = calloc(settings->backend_count + 1, sizeof(*configuration->cas));
+    if (!configuration->cas)
+        return -ENOMEM;
+    system = &configuration->cas[settings->backend_count];
+    for (size_t i = 0; i < settings->backend_count; i++) {
+        const struct settings_backend *backend = &settings->backends[i];
+
+        if (!tls_client_wants_ca(backend))
+            continue;
+        if (backend->ca[0])
+            load_own_ca(backend, &configuration->cas[i], diagnostics);
+        else
+            load_system_ca(backend, system, diagnostics);
+    }
+    return 0;
+}
+
 static void check_ports(const struct settings *settings, struct diagnostics *diagnostics)
 {
     size_t open = 0;
@@ -140,6 +206,8 @@ int configuration_load(const char *path, struct diagnostics *diagnostics,
     if (r < 0)
         return r;
     r = load_all_tls(&configuration, diagnostics);
+    if (r == 0)
+        r = load_all_cas(&configuration, diagnostics);
     if (r == 0) {
         check_ports(configuration.settings, diagnostics);
         privileges_resolve(configuration.settings, diagnostics, &configuration.privileges);
@@ -165,11 +233,13 @@ static void drop_files(struct pem_file *files, size_t count)
 
 void configuration_drop_keys(struct configuration *configuration)
 {
-    size_t count = configuration->settings ? configuration->settings->tls_count : 0;
+    const struct settings *settings = configuration->settings;
+    size_t count = settings ? settings->tls_count : 0;
 
     drop_files(configuration->certificates, count);
     drop_files(configuration->keys, count);
-    configuration->certificates = configuration->keys = NULL;
+    drop_files(configuration->cas, settings ? settings->backend_count + 1 : 0);
+    configuration->certificates = configuration->keys = configuration->cas = NULL;
 }
 
 void configuration_deinit(struct configuration *configuration)
@@ -216,6 +286,24 @@ static int add_listener(int fd, const char *name, const char *address)
     return line.overflow ? -ENAMETOOLONG : bundle_add(fd, "listener", text_span(&line));
 }
 
+/* Under the names that tls_client_ca() looks for. */
+static int add_cas(int fd, const struct configuration *configuration)
+{
+    const struct settings *settings = configuration->settings;
+    const struct pem_file *system = &configuration->cas[settings->backend_count];
+    int r = system->data ? bundle_add(fd, "ca", pem_span(system)) : 0;
+
+    for (size_t i = 0; r == 0 && i < settings->backend_count; i++) {
+        char name[300];
+
+        if (!configuration->cas[i].data)
+            continue;
+        snprintf(name, sizeof(name), "ca/%s", settings->backends[i].name);
+        r = bundle_add(fd, name, pem_span(&configuration->cas[i]));
+    }
+    return r;
+}
+
 /* Seals what was written, or closes what failed. */
 static int finish(int fd, int r)
 {
@@ -240,6 +328,8 @@ int configuration_proxy_bundle(const struct configuration *configuration,
         if (r == 0)
             r = add_pem(fd, settings->tls[i].name, "key", &configuration->keys[i]);
     }
+    if (r == 0)
+        r = add_cas(fd, configuration);
     for (size_t i = 0; r == 0 && i < listeners->public_count; i++)
         r = add_listener(fd, listeners->publics[i].rule->name, listeners->publics[i].address);
     return finish(fd, r);

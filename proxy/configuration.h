@@ -1,5 +1,5 @@
-/* One configuration as the supervisor holds it: settings, the PEM files they name, the accounts
- * they name.
+/* One configuration as the supervisor holds it: settings, the PEM files they name (or, of CAs, the
+ * system's), the accounts they name.
  *
  * Loading is all of the check that `gatepost -t` makes; a configuration that loads can be bundled
  * and handed to the children without looking at a file again. */
@@ -19,6 +19,7 @@ struct pem_file {
 struct configuration {
     struct settings *settings;
     struct pem_file *certificates, *keys; /* one for each of settings->tls; NULL once dropped */
+    struct pem_file *cas; /* one for each of settings->backends, then the system's; likewise */
     struct privileges privileges;
 };
 
@@ -28,7 +29,7 @@ int configuration_load(const char *path, struct diagnostics *diagnostics,
                        struct configuration *ret_configuration);
 void configuration_deinit(struct configuration *configuration);
 
-/* Wipes the certificates and keys: the bundles hold them now. */
+/* Wipes the certificates and keys, and drops the CAs: the bundles hold them now. */
 void configuration_drop_keys(struct configuration *configuration);
 
 /* The sealed bundle of the proxy workers, with keys, and that of one embedded worker, without. A

@@ -2,9 +2,10 @@
  * keys, listeners.
  *
  * Format: entries of "NAME SIZE\n" and SIZE octets and "\n". Names: "settings" (INI text for
- * settings_load_text), "tls/NAME/certificate", "tls/NAME/key" (PEM), "listener" (one for each
- * listening descriptor, in their order: "LISTEN-NAME ADDRESS"). Only a proxy worker's bundle has
- * keys; an embedded worker's has "settings" and "listener". */
+ * settings_load_text), "tls/NAME/certificate", "tls/NAME/key" (PEM), "ca/NAME" (PEM: what the
+ * certificate of that backend may be signed by), "ca" (the system's, for the others), "listener"
+ * (one for each listening descriptor, in their order: "LISTEN-NAME ADDRESS"). Only a proxy worker's
+ * bundle has keys and CAs; an embedded worker's has "settings" and "listener". */
 #ifndef GATEPOST_BASE_BUNDLE_H
 #define GATEPOST_BASE_BUNDLE_H
 
