@@ -212,7 +212,7 @@ static void read_control(struct worker *worker)
 {
     unsigned char message[CHILD_MESSAGE_MAX];
     uint32_t type;
-    long size = child_receive(&worker->child, message);
+    long size = child_receive(&worker->child, message, NULL);
 
     if (size == -EAGAIN || size == -EINTR)
         return;

@@ -61,7 +61,7 @@ static void start_again(struct child_process *child, const char *how)
 static void send_keys(struct child_process *child)
 {
     struct control_keys message = { .type = CHILD_KEYS, .keys = *child->children->keys };
-    int r = control_send(child->control, &message, sizeof(message));
+    int r = control_send(child->control, &message, sizeof(message), -1);
 
     explicit_bzero(&message, sizeof(message));
     if (r < 0)
@@ -219,7 +219,7 @@ void children_drain(struct children *children, bool proxies)
         if (!child->control || is_proxy(child) != proxies || child->draining)
             continue;
         child->draining = true;
-        if (control_send(child->control, &message, sizeof(message)) < 0)
+        if (control_send(child->control, &message, sizeof(message), -1) < 0)
             control_kill(child->control); /* it does not read, so it will not drain */
     }
 }

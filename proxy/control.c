@@ -226,17 +226,34 @@ static void enlarge(const int pair[2])
     setsockopt(pair[0], SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
 }
 
-static int send_hello(const struct control *control, const struct control_start *start, int log_fd)
+/* One message, and `count` descriptors with it. */
+static int send_with(const struct control *control, struct span octets, const int *fds,
+                     size_t count)
 {
     union {
         struct cmsghdr head;
         char room[CMSG_SPACE(CHILD_FDS_MAX * sizeof(int))];
     } rights = { .room = { 0 } };
+    struct iovec part = { (void *)(uintptr_t)octets.data, octets.size };
+    struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1 };
+    struct cmsghdr *head;
+
+    if (count > 0) {
+        message.msg_control = &rights;
+        message.msg_controllen = CMSG_SPACE(count * sizeof(int));
+        head = CMSG_FIRSTHDR(&message);
+        head->cmsg_level = SOL_SOCKET;
+        head->cmsg_type = SCM_RIGHTS;
+        head->cmsg_len = CMSG_LEN(count * sizeof(int));
+        memcpy(CMSG_DATA(head), fds, count * sizeof(int));
+    }
+    return sendmsg(control->control_fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+static int send_hello(const struct control *control, const struct control_start *start, int log_fd)
+{
     int fds[CHILD_FDS_MAX];
     size_t count = 0;
-    struct iovec part = { (void *)(uintptr_t)start->hello, sizeof(*start->hello) };
-    struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1, .msg_control = &rights };
-    struct cmsghdr *head;
 
     if (start->hello->listener_count + 3 > CHILD_FDS_MAX)
         return -E2BIG;
@@ -246,20 +263,12 @@ static int send_hello(const struct control *control, const struct control_start 
         fds[count++] = start->shared_fd;
     for (uint32_t i = 0; i < start->hello->listener_count; i++)
         fds[count++] = start->listeners[i];
-    message.msg_controllen = CMSG_SPACE(count * sizeof(int));
-    head = CMSG_FIRSTHDR(&message);
-    head->cmsg_level = SOL_SOCKET;
-    head->cmsg_type = SCM_RIGHTS;
-    head->cmsg_len = CMSG_LEN(count * sizeof(int));
-    memcpy(CMSG_DATA(head), fds, count * sizeof(int));
-    return sendmsg(control->control_fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
+    return send_with(control, span_of(start->hello, sizeof(*start->hello)), fds, count);
 }
 
-int control_send(struct control *control, const void *message, size_t size)
+int control_send(struct control *control, const void *message, size_t size, int fd)
 {
-    ssize_t count = send(control->control_fd, message, size, MSG_DONTWAIT | MSG_NOSIGNAL);
-
-    return count < 0 ? -errno : 0;
+    return send_with(control, span_of(message, size), &fd, fd >= 0 ? 1 : 0);
 }
 
 static int watch(uv_loop_t *loop, struct control *control)

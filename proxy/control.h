@@ -45,8 +45,9 @@ struct control_start {
 };
 int control_start(uv_loop_t *loop, const struct control_start *start, struct control **ret_control);
 
-/* Sends one message. 0, or -errno (-EAGAIN: the child does not read). */
-int control_send(struct control *control, const void *message, size_t size);
+/* Sends one message, with a copy of `fd` unless that is -1. 0, or -errno (-EAGAIN: the child does
+ * not read). */
+int control_send(struct control *control, const void *message, size_t size, int fd);
 
 pid_t control_pid(const struct control *control);
 

@@ -335,7 +335,7 @@ static bool take_message(struct server *server, bool *ret_gone)
 {
     unsigned char message[CHILD_MESSAGE_MAX];
     uint32_t type = 0;
-    long size = child_receive(server->child, message);
+    long size = child_receive(server->child, message, NULL);
 
     *ret_gone = size != -EAGAIN && size < (long)sizeof(type);
     if (size < (long)sizeof(type))

@@ -233,11 +233,19 @@ int child_send(const struct child *child, enum child_message type)
     return count < 0 ? -errno : 0;
 }
 
-long child_receive(const struct child *child, void *room)
+long child_receive(const struct child *child, void *room, int *ret_fd)
 {
     struct received_fds received = { .count = 0 };
     long size = receive(child->control_fd, room, CHILD_MESSAGE_MAX, MSG_DONTWAIT, &received);
 
-    close_received(&received); /* no message but HELLO has any */
-    return size > 0 && size < (long)sizeof(uint32_t) ? -EPROTO : size;
+    if (size > 0 && size < (long)sizeof(uint32_t))
+        size = -EPROTO;
+    if (ret_fd)
+        *ret_fd = -1;
+    if (ret_fd && size > 0 && received.count == 1) {
+        *ret_fd = received.fds[0];
+        received.count = 0;
+    }
+    close_received(&received); /* no message but HELLO has several */
+    return size;
 }

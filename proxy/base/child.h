@@ -70,7 +70,8 @@ int child_start(const char *name, struct child *ret_child);
 int child_send(const struct child *child, enum child_message type);
 
 /* Receives one message into `room` (CHILD_MESSAGE_MAX bytes), without blocking. Returns its size, 0
- * at end of file, or -errno (-EAGAIN: none). Its first four bytes are the type. */
-long child_receive(const struct child *child, void *room);
+ * at end of file, or -errno (-EAGAIN: none). Its first four bytes are the type. *ret_fd is the
+ * descriptor that came with it, now the caller's, or -1; `ret_fd` NULL: it is closed. */
+long child_receive(const struct child *child, void *room, int *ret_fd);
 
 #endif

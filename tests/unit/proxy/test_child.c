@@ -385,24 +385,68 @@ static void messages_are_received_whole_and_descriptors_with_them_are_closed(voi
     struct child child = { .control_fd = stage.control[1] };
 
     before = open_descriptors();
-    assert_int_equal(child_receive(&child, room), -EAGAIN);
+    assert_int_equal(child_receive(&child, room, NULL), -EAGAIN);
     send_message(stage.control[0], &drain, sizeof(drain), NULL, 0);
-    assert_int_equal(child_receive(&child, room), 4);
+    assert_int_equal(child_receive(&child, room, NULL), 4);
     assert_memory_equal(room, &drain, sizeof(drain));
     send_message(stage.control[0], &drain, sizeof(drain), &stage.bundle, 1);
-    assert_int_equal(child_receive(&child, room), 4);
+    assert_int_equal(child_receive(&child, room, NULL), 4);
     send_message(stage.control[0], &drain, 3, NULL, 0);
-    assert_int_equal(child_receive(&child, room), -EPROTO);
+    assert_int_equal(child_receive(&child, room, NULL), -EPROTO);
     send_message(stage.control[0], large, CHILD_MESSAGE_MAX, NULL, 0);
-    assert_int_equal(child_receive(&child, room), CHILD_MESSAGE_MAX);
+    assert_int_equal(child_receive(&child, room, NULL), CHILD_MESSAGE_MAX);
     send_message(stage.control[0], large, sizeof(large), NULL, 0);
-    assert_int_equal(child_receive(&child, room), -EPROTO);
-    assert_int_equal(child_receive(&child, room), -EAGAIN);
+    assert_int_equal(child_receive(&child, room, NULL), -EPROTO);
+    assert_int_equal(child_receive(&child, room, NULL), -EAGAIN);
     assert_int_equal(open_descriptors(), before);
     close(stage.control[0]);
     stage.control[0] = -1;
-    assert_int_equal(child_receive(&child, room), 0);
+    assert_int_equal(child_receive(&child, room, NULL), 0);
     assert_int_equal(child_send(&child, CHILD_READY), -EPIPE);
+    stage_deinit(&stage);
+}
+
+/* What came along is the caller's: one descriptor, or none where there were several. */
+static void a_descriptor_that_is_asked_for_is_kept(void **state)
+{
+    static const struct row {
+        size_t sent;
+        bool kept;
+        size_t size;
+        long result;
+    } rows[] = {
+        { 0, false, 8, 8 },
+        { 1, true, 8, 8 },
+        { 2, false, 8, 8 },
+        { 1, false, 3, -EPROTO },
+        { 1, false, CHILD_MESSAGE_MAX + 1, -EPROTO },
+    };
+    unsigned char room[CHILD_MESSAGE_MAX], message[CHILD_MESSAGE_MAX + 1] = { CHILD_ROUTE };
+    struct stage stage;
+    unsigned before;
+
+    (void)state;
+    stage_init(&stage);
+    struct child child = { .control_fd = stage.control[1] };
+    int fds[2] = { stage.bundle, stage.bundle };
+
+    before = open_descriptors();
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        int fd = -2;
+
+        send_message(stage.control[0], message, rows[i].size, fds, rows[i].sent);
+        assert_int_equal(child_receive(&child, room, &fd), rows[i].result);
+        assert_int_equal(fd >= 0, rows[i].kept);
+        if (rows[i].kept) {
+            assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+            close(fd);
+        } else {
+            assert_int_equal(fd, -1);
+        }
+        assert_int_equal(open_descriptors(), before);
+    }
+    assert_int_equal(child_receive(&child, room, &fds[0]), -EAGAIN);
+    assert_int_equal(fds[0], -1);
     stage_deinit(&stage);
 }
 
@@ -418,6 +462,7 @@ int main(void)
         cmocka_unit_test(a_program_started_by_hand_is_refused),
         cmocka_unit_test(a_child_of_another_parent_than_the_sender_ends),
         cmocka_unit_test(messages_are_received_whole_and_descriptors_with_them_are_closed),
+        cmocka_unit_test(a_descriptor_that_is_asked_for_is_kept),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
