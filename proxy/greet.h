@@ -43,16 +43,24 @@ struct greet_plan {
 struct greet {
     struct greet_plan plan;
     uint8_t step;
-    bool in_list;         /* inside the multi-line part of a reply to CAPA */
-    unsigned lines;       /* of the reply that is being collected */
-    unsigned char *reply; /* collected so far: at most CAPABILITIES_BYTES_MAX octets, on the heap */
-    size_t reply_size, reply_room, line_start;
+    uint8_t xclient_part;    /* the command that is under way, where one is too short for all */
+    bool secure, identified; /* STARTTLS and XCLIENT are done */
+    bool in_list;            /* inside the multi-line part of a reply to CAPA */
+    unsigned lines;          /* of the reply that is being collected */
+    unsigned char *reply; /* collected so far: at most CAPABILITIES_BYTES_MAX octets, on the heap.
+                             After GREET_BANNER: the banner */
+    size_t reply_size, reply_room;
+    size_t line_start,
+        last_line;         /* offsets: of the line that is being collected, of the last whole */
+    unsigned char *banner; /* kept over STLS for GREET_BANNER; on the heap */
+    size_t banner_size;
     /* Results */
     struct capabilities *list; /* SMTP after EHLO, POP3 after CAPA; NULL: not asked; owned */
     bool told;                 /* learning: all but the goodbye has come */
     bool open_relay;           /* learning SMTP: RCPT to a foreign domain was accepted */
-    bool unavailable;  /* GREET_REFUSED by 421, or by -ERR in the banner's place: the server,
-                          not this client, is the cause */
+    bool
+        unavailable;   /* GREET_REFUSED by 421, or by -ERR in the banner's place: the server is the
+                          cause, or the limit that it has for this client, not what the client said */
     const char *fault; /* with -EPROTO and -ENOTSUP: words for the log; static; may be NULL */
 };
 
@@ -67,7 +75,8 @@ enum greet_verdict {
                        answer to the client's pending command */
 };
 
-/* The plan is copied; what it borrows stays until greet_deinit(). */
+/* The plan is copied; what it borrows stays until greet_deinit(). GREET_REPLAY goes on where
+ * GREET_BANNER ended, so it begins neither TLS nor XCLIENT. */
 void greet_init(struct greet *greet, const struct greet_plan *plan);
 void greet_deinit(struct greet *greet);
 
@@ -77,7 +86,8 @@ void greet_tls_done(struct greet *greet);
 /* Takes octets of the backend off *in. Returns a verdict, -EPROTO (garbage, or over the limits: a
  * line of 2,048 octets, a reply of 100 lines and 16 KiB, a banner of 10 lines), -ENOTSUP (the
  * server has no STARTTLS, STLS or XCLIENT, or refuses it, and it is configured: no mail without it)
- * or -ENOMEM. `out` is appended to. */
+ * or -ENOMEM. `out` is appended to: a command of at most 512 octets (RFC 5321 section 4.5.3.1.4),
+ * or a refusal. */
 int greet_feed(struct greet *greet, struct span *in, struct text *out);
 
 #endif
