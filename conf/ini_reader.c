@@ -115,15 +115,23 @@ static enum line_kind judge_setting(struct reading *reading)
     return LINE_SETTING;
 }
 
+/* "[2001:db8::1]:25" is an item of a list, "[smtp]" a section. */
+static bool begins_with_section(const char *text)
+{
+    size_t end = strcspn(text, "] \t");
+
+    return *text == '[' && strncmp(text + end, "]:", 2) != 0;
+}
+
 /* An indented line: inih takes whatever it holds, also a setting or a section, for more of the
  * value above. */
 static enum line_kind judge_continued(struct reading *reading, size_t start)
 {
     const char *line = reading->line;
 
-    if (line[start] == '[')
+    if (begins_with_section(line + start))
         return refuse(reading, start, "a section begins at the start of its line");
-    if (line[find_end(line, start, "=")] == '=')
+    if (line[find_end(line, start, "=:/")] == '=') /* a path may hold one */
         return refuse(reading, start,
                       "a setting begins at the start of its line; an indented line goes on with "
                       "the value above");

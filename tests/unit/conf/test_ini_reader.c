@@ -54,6 +54,11 @@ static const struct row rows[] = {
     { "blank lines and comments between continued lines", "[a]\nk =\n\n  v\n# c\n  ; d\n  w\n",
       "[a]@1:1 k=@2:4 k+=v@4:3 k+=w@7:3 ", "", 0 },
     { "a : in a continued line", "[a]\nk = v,\n  ::\n", "[a]@1:1 k=v,@2:5 k+=::@3:3 ", "", 0 },
+    { "an IPv6 address with a port in a continued line",
+      "[a]\nk = v,\n  [2001:db8::1]:25,\n [::]:1\n",
+      "[a]@1:1 k=v,@2:5 k+=[2001:db8::1]:25,@3:3 k+=[::]:1@4:2 ", "", 0 },
+    { "a path with an = in a continued line", "[a]\nk = v,\n  unix:/a=b\n",
+      "[a]@1:1 k=v,@2:5 k+=unix:/a=b@3:3 ", "", 0 },
     { "a line of 198 octets", "[a]\nk=" HUNDRED TEN TEN TEN TEN TEN TEN TEN TEN TEN "xxxxxx\n",
       "[a]@1:1 k=" HUNDRED TEN TEN TEN TEN TEN TEN TEN TEN TEN "xxxxxx@2:3 ", "", 0 },
     { "a section's name of 49 octets", "[" TEN TEN TEN TEN "xxxxxxxxx]\n",
@@ -132,6 +137,12 @@ static const struct row rows[] = {
     { "an indented section: inih would add it to the value above", "[a]\nk = v\n [b]\n",
       "[a]@1:1 k=v@2:5 ",
       "f:3: error: a section begins at the start of its line\n     [b]\n     ^\n", 0 },
+    { "an indented section with a : behind it", "[a]\nk = v\n [b] :\n [c\n [ d]:\n",
+      "[a]@1:1 k=v@2:5 ",
+      "f:3: error: a section begins at the start of its line\n     [b] :\n     ^\n"
+      "f:4: error: a section begins at the start of its line\n     [c\n     ^\n"
+      "f:5: error: a section begins at the start of its line\n     [ d]:\n     ^\n",
+      0 },
     { "an indented line behind a section", "[a]\n  v\n", "[a]@1:1 ",
       "f:2: error: an indented line goes on with a setting, but there is none above it\n      v\n  "
       "    ^\n",

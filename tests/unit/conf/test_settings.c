@@ -514,6 +514,28 @@ static void a_long_list_is_printed_in_lines_that_can_be_read(void **state)
     settings_free(settings);
 }
 
+/* Items that begin with a bracket, or hold an =, may come to stand at the start of a line. */
+static void a_long_list_of_servers_is_printed_in_lines_that_can_be_read(void **state)
+{
+    char text[8192], *words;
+
+    (void)state;
+    for (int width = 0; width < 60; width++) {
+        struct settings *settings;
+
+        snprintf(text, sizeof(text),
+                 CERTIFICATE "[backend smtp]\naddress = unix:/%.*s=x, [2001:db8::1]:25,\n  "
+                             "unix:/%.*s=y, [2001:db8::2]:25\n",
+                 width + 1, FIFTY TEN, width + 1, FIFTY TEN);
+        settings = load(text, &words);
+        assert_non_null(settings);
+        assert_int_equal(settings_backend(settings, "smtp")->address.count, 4);
+        assert_round_trip(settings, text);
+        free(words);
+        settings_free(settings);
+    }
+}
+
 static char *read_file(const char *path)
 {
     static char text[65536];
@@ -887,6 +909,7 @@ int main(void)
         cmocka_unit_test(an_odd_file_loads_with_warnings),
         cmocka_unit_test(what_is_printed_gives_the_same_settings),
         cmocka_unit_test(a_long_list_is_printed_in_lines_that_can_be_read),
+        cmocka_unit_test(a_long_list_of_servers_is_printed_in_lines_that_can_be_read),
         cmocka_unit_test(the_sample_equals_the_built_in_defaults),
         cmocka_unit_test(the_sample_shows_every_key),
         cmocka_unit_test(defaults_that_depend_on_the_host_are_filled_in),
