@@ -845,6 +845,19 @@ static const struct explain_row {
     { "min_version", 0,
       "[tls NAME] min_version\n    Oldest TLS version that is accepted: 1.2 or 1.3.\n    Type: 1.2 "
       "or 1.3. Default: 1.2.\n" },
+    { "policy", 0,
+      "[backend NAME] policy\n    Which of several addresses: failover (the first in service), "
+      "round-robin, hash-user or hash-client.\n    Type: failover, round-robin, hash-user or "
+      "hash-client. Default: failover.\n" },
+    { "[backend smtp] tls", 0,
+      "[backend NAME] tls\n    TLS to the server: off, starttls (STARTTLS or STLS) or implicit.\n  "
+      " "
+      " Type: off, starttls or implicit. Default: off.\n" },
+    { "gatepost.resolve_interval", 0,
+      "[gatepost] resolve_interval\n    How often the host names of servers are looked up again.\n "
+      "   Type: a duration in ms, s, min, h or d, from 1s to 1d. Default: 60s.\n" },
+    { "route_backend", -ENOENT,
+      "There is no key \"route_backend\". Did you mean \"listen.route_backends\"?\n" },
     { "detect_wiat", -ENOENT,
       "There is no key \"detect_wiat\". Did you mean \"listen.detect_wait\"?\n" },
     { "limits.detect_wait", -ENOENT,
