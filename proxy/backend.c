@@ -293,7 +293,7 @@ void backend_failed(struct backend_address *address, uint64_t began_ms, int erro
         keep_ticking(backend, TICK_OUT_MS);
 }
 
-static void answered(struct backend_address *address)
+void backend_answered(struct backend_address *address)
 {
     char where[ADDRESS_TEXT_MAX];
 
@@ -490,7 +490,7 @@ void backend_learned(struct backend_address *address, bool tls, const struct bac
             tell_waiters(address->backend, tls, -ENOMEM);
         return;
     }
-    answered(address);
+    backend_answered(address);
     if (!opaque) {
         note_relay_test(address, tls, lesson->open_relay);
         if (keep_list(address, tls, lesson->list) < 0) {
@@ -548,8 +548,9 @@ static bool grants(const struct backend_address *address, enum wish wish, bool t
         return in_service(address) && is_known(address, tls) && !is_shut(address);
     case WISH_UNKNOWN: /* SMTP: never before the relay test */
         return in_service(address) && protocol != PROTOCOL_SMTP;
-    case WISH_OUT: /* nobody else can ask it */
-        return protocol == PROTOCOL_OPAQUE;
+    case WISH_OUT: /* needs no list: the session may find that it is back before a check does */
+        return protocol == PROTOCOL_OPAQUE ||
+               (protocol == PROTOCOL_POP3 && address->backend->settings->apop);
     case WISH_COUNT:
         break;
     }

@@ -140,6 +140,9 @@ const char *backend_server_name(const struct backend_address *address);
 void backend_failed(struct backend_address *address, uint64_t began_ms, int error,
                     const char *words);
 
+/* It has served a session: in service again, where it was out. */
+void backend_answered(struct backend_address *address);
+
 /* It may not be what it was: it is learned anew beside its use. */
 void backend_suspect(struct backend_address *address);
 

@@ -345,6 +345,7 @@ void connect_up(struct session *session)
         return;
     }
     if (opaque(session)) {
+        backend_answered(session->address);
         relay_start(session);
         return;
     }
@@ -361,6 +362,7 @@ void connect_tls(struct session *session)
         return;
     }
     if (opaque(session)) {
+        backend_answered(session->address);
         relay_start(session);
         return;
     }
@@ -393,6 +395,7 @@ static void welcome(struct session *session)
 {
     struct greet *greet = &session->attempt->greet;
 
+    backend_answered(session->address);
     if (greet->plan.purpose == GREET_BANNER) { /* APOP: the banner goes to the client */
         if (!session_reply(session, span_of(greet->reply, greet->reply_size)))
             return;
