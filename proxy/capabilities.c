@@ -1,29 +1,21 @@
-/* Lists of what a server can do: parsing, comparing, and writing the part that a client is offered.
+/* Lists of what a server can do: how they are made, from its replies or from another list, and what
+ * is looked up in one.
  *
  * Happy path: a reply is checked line by line and copied into one block, texts behind the items.
  * Every keyword of the server is kept; what the proxy does not understand is left out where a list
- * is written or compared. Fails by -EPROTO for a reply of another form or over the limits, and for
- * want of memory. */
+ * is written (capabilities_write.c) or compared (capabilities_compare.c). Fails by -EPROTO for a
+ * reply of another form or over the limits, and for want of memory. */
 #include "proxy/capabilities.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
+#include "proxy/capabilities_parts.h"
+
 #define REPLY_LINE_MAX 2048 /* octets of one line of a server's reply, with its line end */
 #define MECHANISM_MAX  20   /* RFC 4422 section 3.1 */
 
-/* What a missing keyword means to a client that was told of it. */
-enum worth {
-    WORTH_KEEPING, /* the client may use it */
-    WORTH_NOTHING, /* the proxy makes up for it, or nobody acts upon it */
-};
-
-struct keyword {
-    const char *name;
-    enum worth worth;
-};
-
-static const struct keyword smtp_keywords[] = {
+static const struct capability_keyword smtp_keywords[] = {
     { "SIZE", WORTH_KEEPING },        { "8BITMIME", WORTH_KEEPING },
     { "SMTPUTF8", WORTH_KEEPING },    { "DSN", WORTH_KEEPING },
     { "PIPELINING", WORTH_NOTHING },  { "CHUNKING", WORTH_KEEPING },
@@ -35,7 +27,7 @@ static const struct keyword smtp_keywords[] = {
     { NULL, WORTH_NOTHING },
 };
 
-static const struct keyword pop3_keywords[] = {
+static const struct capability_keyword pop3_keywords[] = {
     { "TOP", WORTH_KEEPING },         { "UIDL", WORTH_KEEPING },
     { "USER", WORTH_KEEPING },        { "SASL", WORTH_KEEPING },
     { "RESP-CODES", WORTH_NOTHING },  { "AUTH-RESP-CODE", WORTH_NOTHING }, /* the proxy's own */
@@ -45,41 +37,38 @@ static const struct keyword pop3_keywords[] = {
     { NULL, WORTH_NOTHING },
 };
 
-static bool is(struct span word, const char *name)
+const struct capability_keyword *capabilities_understood(const struct capabilities *list,
+                                                         struct span keyword)
 {
-    return span_equal_nocase(word, span_of_text(name));
-}
+    const struct capability_keyword *row =
+        list->protocol == PROTOCOL_POP3 ? pop3_keywords : smtp_keywords;
 
-/* The keyword's row, or NULL where the proxy does not understand it. */
-static const struct keyword *understood(const struct capabilities *list, struct span name)
-{
-    const struct keyword *row = list->protocol == PROTOCOL_POP3 ? pop3_keywords : smtp_keywords;
-
-    while (row->name && !is(name, row->name))
+    while (row->name && !capability_is(keyword, row->name))
         row++;
     return row->name ? row : NULL;
 }
 
-static bool names_mechanisms(const struct capabilities *list, struct span keyword)
+bool capabilities_names_mechanisms(const struct capabilities *list, struct span keyword)
 {
-    return is(keyword, list->protocol == PROTOCOL_POP3 ? "SASL" : "AUTH");
+    return capability_is(keyword, list->protocol == PROTOCOL_POP3 ? "SASL" : "AUTH");
 }
 
-/* Is this the first item of its keyword? A server may repeat itself; a client is told once. */
-static bool first_of_its_kind(const struct capabilities *list, const struct capability *item)
+bool capabilities_first_of_its_kind(const struct capabilities *list, const struct capability *item)
 {
     return capabilities_find(list, item->keyword) == item;
 }
 
+uint64_t capabilities_size(struct span parameters)
+{
+    uint64_t bytes;
+
+    return span_parse_u64(span_take_word(&parameters), &bytes) && bytes > 0 ? bytes : UINT64_MAX;
+}
+
 /* Making a list */
 
-struct making {
-    struct capabilities *list;
-    unsigned char *text; /* where the next text goes: behind the items, in the same block */
-};
-
-static int make(enum port_protocol protocol, size_t items_max, size_t text_max,
-                struct making *ret_making)
+int capabilities_make(enum port_protocol protocol, size_t items_max, size_t text_max,
+                      struct capabilities_making *ret_making)
 {
     size_t items_size = items_max * sizeof(struct capability);
     struct capabilities *list = malloc(sizeof(*list) + items_size + text_max);
@@ -88,11 +77,12 @@ static int make(enum port_protocol protocol, size_t items_max, size_t text_max,
         return -ENOMEM;
     *list = (struct capabilities){ .references = 1, .protocol = protocol };
     list->items = (struct capability *)(list + 1);
-    *ret_making = (struct making){ .list = list, .text = (unsigned char *)(list + 1) + items_size };
+    *ret_making = (struct capabilities_making){ .list = list,
+                                                .text = (unsigned char *)(list + 1) + items_size };
     return 0;
 }
 
-static struct span keep_text(struct making *making, struct span text)
+struct span capabilities_keep_text(struct capabilities_making *making, struct span text)
 {
     struct span kept = span_of(making->text, text.size);
 
@@ -102,19 +92,20 @@ static struct span keep_text(struct making *making, struct span text)
     return kept;
 }
 
-static void add(struct making *making, struct span keyword, struct span parameters)
+void capabilities_add(struct capabilities_making *making, struct span keyword,
+                      struct span parameters)
 {
     struct capability *item = &making->list->items[making->list->count++];
 
-    item->keyword = keep_text(making, keyword);
-    item->parameters = keep_text(making, parameters);
+    item->keyword = capabilities_keep_text(making, keyword);
+    item->parameters = capabilities_keep_text(making, parameters);
 }
 
 struct capabilities *capabilities_new_none(enum port_protocol protocol)
 {
-    struct making making;
+    struct capabilities_making making;
 
-    if (make(protocol, 0, 0, &making) < 0)
+    if (capabilities_make(protocol, 0, 0, &making) < 0)
         return NULL;
     making.list->none = true;
     return making.list;
@@ -152,10 +143,8 @@ static int take_line(struct span *rest, struct span *ret_line)
     return 0;
 }
 
-#define OLD_AUTH "AUTH=" /* how servers from before RFC 2554 begin the line of AUTH */
-
 /* Adds "KEYWORD PARAMETERS". */
-static void add_line(struct making *making, struct span line)
+static void add_line(struct capabilities_making *making, struct span line)
 {
     struct span keyword = SPAN_LIT(OLD_AUTH);
 
@@ -164,7 +153,7 @@ static void add_line(struct making *making, struct span line)
     else
         keyword = span_take_word(&line);
     if (keyword.size > 0)
-        add(making, keyword, span_trim(line));
+        capabilities_add(making, keyword, span_trim(line));
 }
 
 /* The old line of AUTH counts where there is no new one. */
@@ -173,11 +162,11 @@ static void accept_old_auth(struct capabilities *list)
     if (capabilities_find(list, SPAN_LIT("AUTH")))
         return;
     for (size_t i = 0; i < list->count; i++)
-        if (is(list->items[i].keyword, OLD_AUTH))
+        if (capability_is(list->items[i].keyword, OLD_AUTH))
             list->items[i].keyword.size = strlen("AUTH");
 }
 
-static int parse_smtp(struct making *making, struct span reply)
+static int parse_smtp(struct capabilities_making *making, struct span reply)
 {
     struct span line;
     bool last;
@@ -199,14 +188,14 @@ static int parse_smtp(struct making *making, struct span reply)
     return reply.size == 0 ? 0 : -EPROTO;
 }
 
-static int parse_pop3(struct making *making, struct span reply)
+static int parse_pop3(struct capabilities_making *making, struct span reply)
 {
     struct span line, word;
 
     if (take_line(&reply, &line) < 0)
         return -EPROTO;
     word = span_take_word(&line);
-    if (!is(word, "+OK"))
+    if (!capability_is(word, "+OK"))
         return -EPROTO;
     for (unsigned count = 1; count < CAPABILITIES_LINES_MAX; count++) {
         if (take_line(&reply, &line) < 0)
@@ -223,12 +212,12 @@ static int parse_pop3(struct making *making, struct span reply)
 int capabilities_parse(enum port_protocol protocol, struct span reply,
                        struct capabilities **ret_list)
 {
-    struct making making;
+    struct capabilities_making making;
     int r;
 
     if (reply.size > CAPABILITIES_BYTES_MAX)
         return -EPROTO;
-    r = make(protocol, CAPABILITIES_LINES_MAX, reply.size, &making);
+    r = capabilities_make(protocol, CAPABILITIES_LINES_MAX, reply.size, &making);
     if (r < 0)
         return r;
     r = protocol == PROTOCOL_POP3 ? parse_pop3(&making, reply) : parse_smtp(&making, reply);
@@ -240,7 +229,7 @@ int capabilities_parse(enum port_protocol protocol, struct span reply,
     return 0;
 }
 
-/* Looking and comparing */
+/* Looking */
 
 const struct capability *capabilities_find(const struct capabilities *list, struct span keyword)
 {
@@ -263,9 +252,9 @@ bool capabilities_mechanism_passes(struct span mechanism)
         if (mechanism.data[i] <= ' ' || mechanism.data[i] >= 0x7f)
             return false;
     for (size_t i = 0; i < sizeof(stripped) / sizeof(stripped[0]); i++)
-        if (is(mechanism, stripped[i]))
+        if (capability_is(mechanism, stripped[i]))
             return false;
-    return mechanism.size < 5 || !is(span_skip(mechanism, mechanism.size - 5), "-PLUS");
+    return mechanism.size < 5 || !capability_is(span_skip(mechanism, mechanism.size - 5), "-PLUS");
 }
 
 bool capabilities_next_mechanism(struct span *rest, struct span *ret_mechanism)
@@ -287,277 +276,4 @@ struct span capabilities_mechanisms(const struct capabilities *list)
     const struct capability *item = capabilities_find(list, span_of_text(pop3 ? "SASL" : "AUTH"));
 
     return item ? item->parameters : span_of(NULL, 0);
-}
-
-static bool has_mechanism(struct span mechanisms, struct span wanted)
-{
-    struct span mechanism;
-
-    while (capabilities_next_mechanism(&mechanisms, &mechanism))
-        if (span_equal_nocase(mechanism, wanted))
-            return true;
-    return false;
-}
-
-static bool cover_mechanisms(const struct capabilities *now, struct span offered,
-                             struct span *ret_missing)
-{
-    struct span have = capabilities_mechanisms(now), mechanism;
-
-    while (capabilities_next_mechanism(&offered, &mechanism))
-        if (!has_mechanism(have, mechanism)) {
-            *ret_missing = mechanism;
-            return false;
-        }
-    return true;
-}
-
-bool capabilities_cover(const struct capabilities *now, const struct capabilities *offered,
-                        struct span *ret_missing)
-{
-    for (size_t i = 0; i < offered->count; i++) {
-        const struct capability *item = &offered->items[i];
-        const struct keyword *row = understood(offered, item->keyword);
-
-        if (!row || row->worth == WORTH_NOTHING || !first_of_its_kind(offered, item))
-            continue;
-        if (names_mechanisms(offered, item->keyword)) {
-            if (!cover_mechanisms(now, item->parameters, ret_missing))
-                return false;
-        } else if (!capabilities_find(now, item->keyword)) {
-            *ret_missing = item->keyword;
-            return false;
-        }
-    }
-    return true;
-}
-
-/* RFC 1870 section 4: no number, or 0, is no fixed limit. */
-static uint64_t size_of(struct span parameters)
-{
-    uint64_t bytes;
-
-    return span_parse_u64(span_take_word(&parameters), &bytes) && bytes > 0 ? bytes : UINT64_MAX;
-}
-
-static void add_common_mechanisms(struct making *making, const struct capability *a, struct span b)
-{
-    struct span rest = a->parameters, mechanism;
-    struct capability *item = NULL;
-
-    while (capabilities_next_mechanism(&rest, &mechanism)) {
-        if (!has_mechanism(b, mechanism))
-            continue;
-        if (!item) {
-            add(making, a->keyword, mechanism);
-            item = &making->list->items[making->list->count - 1];
-            continue;
-        }
-        keep_text(making, SPAN_LIT(" "));
-        item->parameters.size += 1 + keep_text(making, mechanism).size;
-    }
-}
-
-static size_t text_size(const struct capabilities *list)
-{
-    size_t size = 0;
-
-    for (size_t i = 0; i < list->count; i++)
-        size += list->items[i].keyword.size + list->items[i].parameters.size;
-    return size;
-}
-
-struct capabilities *capabilities_intersect(const struct capabilities *a,
-                                            const struct capabilities *b)
-{
-    struct making making;
-
-    if (a->none || b->none)
-        return capabilities_new_none(a->protocol);
-    if (make(a->protocol, a->count, text_size(a) + text_size(b), &making) < 0)
-        return NULL;
-    for (size_t i = 0; i < a->count; i++) {
-        const struct capability *item = &a->items[i];
-        const struct capability *other = capabilities_find(b, item->keyword);
-
-        if (!other || !first_of_its_kind(a, item))
-            continue;
-        if (names_mechanisms(a, item->keyword))
-            add_common_mechanisms(&making, item, other->parameters);
-        else if (is(item->keyword, "SIZE") &&
-                 size_of(other->parameters) < size_of(item->parameters))
-            add(&making, item->keyword, other->parameters);
-        else
-            add(&making, item->keyword, item->parameters);
-    }
-    return making.list;
-}
-
-struct capabilities *capabilities_before_routing(const struct capabilities *list)
-{
-    bool pop3 = list->protocol == PROTOCOL_POP3;
-    struct making making;
-
-    if (make(list->protocol, list->count, text_size(list), &making) < 0)
-        return NULL;
-    making.list->none = list->none;
-    for (size_t i = 0; i < list->count; i++) {
-        const struct capability *item = &list->items[i];
-
-        if (names_mechanisms(list, item->keyword))
-            add_common_mechanisms(&making, item, SPAN_LIT("PLAIN LOGIN"));
-        else if (!pop3 || (!is(item->keyword, "LANG") && !is(item->keyword, "UTF8")))
-            add(&making, item->keyword, item->parameters);
-    }
-    return making.list;
-}
-
-bool capabilities_equal(const struct capabilities *a, const struct capabilities *b)
-{
-    if (a->protocol != b->protocol || a->none != b->none || a->count != b->count)
-        return false;
-    for (size_t i = 0; i < a->count; i++)
-        if (!span_equal_nocase(a->items[i].keyword, b->items[i].keyword) ||
-            !span_equal(a->items[i].parameters, b->items[i].parameters))
-            return false;
-    return true;
-}
-
-/* Writing */
-
-/* Starts one line of the reply: of EHLO ("250-"), or of CAPA. The line end goes before the next
- * line, or at the end, so that the last line of EHLO can get its space. */
-struct writing {
-    struct text *into;
-    bool smtp;
-    size_t dash; /* where the sign behind the last "250" stands */
-};
-
-static void begin_line(struct writing *writing)
-{
-    text_puts(writing->into, "\r\n");
-    if (!writing->smtp)
-        return;
-    writing->dash = writing->into->size + 3;
-    text_puts(writing->into, "250-");
-}
-
-static void write_plain_line(struct writing *writing, const char *line)
-{
-    begin_line(writing);
-    text_puts(writing->into, line);
-}
-
-/* A line of mechanisms; nothing where none works. */
-static void write_mechanisms(struct writing *writing, const char *keyword, struct span mechanisms)
-{
-    const char *start = keyword;
-    struct span mechanism;
-
-    while (capabilities_next_mechanism(&mechanisms, &mechanism)) {
-        if (start == keyword)
-            begin_line(writing);
-        text_puts(writing->into, start);
-        text_put(writing->into, mechanism);
-        start = " ";
-    }
-}
-
-static void write_size(struct writing *writing, struct span parameters, uint64_t limit)
-{
-    uint64_t bytes = size_of(parameters);
-
-    if (limit > 0 && limit < bytes)
-        bytes = limit;
-    write_plain_line(writing, "SIZE");
-    if (bytes < UINT64_MAX)
-        text_printf(writing->into, " %llu", (unsigned long long)bytes);
-    else if (parameters.size > 0)
-        text_puts(writing->into, " 0");
-}
-
-static void write_item(struct writing *writing, const struct capability *item, const char *name,
-                       const struct dialogue_rule *rule)
-{
-    if (writing->smtp && is(item->keyword, "SIZE")) {
-        write_size(writing, item->parameters, rule->size_limit);
-        return;
-    }
-    write_plain_line(writing, name);
-    if (item->parameters.size == 0)
-        return;
-    text_puts(writing->into, " ");
-    text_put(writing->into, item->parameters);
-}
-
-/* May a client log in now? Where not, nothing is offered that only serves for it. */
-static bool login_hidden(const struct dialogue_rule *rule, bool tls)
-{
-    return rule->require_tls != REQUIRE_TLS_NO && !tls;
-}
-
-static void write_items(struct writing *writing, const struct capabilities *list,
-                        const struct dialogue_rule *rule, bool tls)
-{
-    for (size_t i = 0; i < list->count; i++) {
-        const struct capability *item = &list->items[i];
-        const struct keyword *row = understood(list, item->keyword);
-
-        if (!row || !first_of_its_kind(list, item))
-            continue;
-        if (names_mechanisms(list, item->keyword)) {
-            if (login_hidden(rule, tls))
-                continue;
-            write_mechanisms(writing, writing->smtp ? "AUTH " : "SASL ", item->parameters);
-            if (writing->smtp && rule->legacy_auth_line)
-                write_mechanisms(writing, OLD_AUTH, item->parameters);
-            continue;
-        }
-        if (is(item->keyword, "RESP-CODES") || is(item->keyword, "AUTH-RESP-CODE"))
-            continue; /* written once, as our own */
-        if (!writing->smtp && is(item->keyword, "USER") && login_hidden(rule, tls))
-            continue;
-        write_item(writing, item, row->name, rule);
-    }
-}
-
-static void write_ehlo(const struct capabilities *list, const struct dialogue_rule *rule, bool tls,
-                       struct text *into)
-{
-    struct writing writing = { .into = into, .smtp = true, .dash = into->size + 3 };
-
-    text_printf(into, "250-%s", rule->hostname);
-    if (!tls && rule->tls_available)
-        write_plain_line(&writing, "STARTTLS");
-    write_items(&writing, list, rule, tls);
-    text_puts(into, "\r\n");
-    if (!into->overflow)
-        into->data[writing.dash] = ' ';
-}
-
-static void write_capa(const struct capabilities *list, const struct dialogue_rule *rule, bool tls,
-                       struct text *into)
-{
-    struct writing writing = { .into = into };
-
-    text_puts(into, "+OK Capability list follows");
-    /* A server without CAPA is older than the capability USER, and knows the command (RFC 1939
-     * section 7). */
-    if (list->none && !login_hidden(rule, tls))
-        write_plain_line(&writing, "USER");
-    write_items(&writing, list, rule, tls);
-    write_plain_line(&writing, "RESP-CODES");
-    write_plain_line(&writing, "AUTH-RESP-CODE");
-    if (!tls && rule->tls_available)
-        write_plain_line(&writing, "STLS");
-    text_puts(into, "\r\n.\r\n");
-}
-
-void capabilities_write(const struct capabilities *list, const struct dialogue_rule *rule, bool tls,
-                        struct text *into)
-{
-    if (rule->protocol == PROTOCOL_POP3)
-        write_capa(list, rule, tls, into);
-    else
-        write_ehlo(list, rule, tls, into);
 }

@@ -64,15 +64,16 @@ void capabilities_write(const struct capabilities *list, const struct dialogue_r
 bool capabilities_cover(const struct capabilities *now, const struct capabilities *offered,
                         struct span *ret_missing);
 
-/* Those of `a` that `b` has too (parameters: the common mechanisms, the lower SIZE). NULL: no
- * memory. */
+/* Those of `a` that `b` has too: the mechanisms of both, the lower SIZE; of other parameters those
+ * that are the same, or none. A list of `none` and another have nothing in common, but USER of
+ * POP3. NULL: no memory. */
 struct capabilities *capabilities_intersect(const struct capabilities *a,
                                             const struct capabilities *b);
 
-/* Those of `list` that hold where the proxy reads the login and chooses the server by it: of the
- * mechanisms only those that login_reads() takes, and nothing that is said to one server before the
- * login and would be lost with it (LANG, UTF8). NULL: no memory. */
-struct capabilities *capabilities_before_routing(const struct capabilities *list);
+/* `list` without the keywords that `hide` names, letter case being no matter. AUTH and SASL both
+ * name the line of mechanisms. Never adds. NULL: no memory. */
+struct capabilities *capabilities_without(const struct capabilities *list,
+                                          const struct settings_list *hide);
 
 bool capabilities_equal(const struct capabilities *a, const struct capabilities *b);
 

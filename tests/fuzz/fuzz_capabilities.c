@@ -2,8 +2,9 @@
  * rule.
  *
  * Invariants: what is written from a list fits, is itself a list that parses, and holds nothing
- * that the server did not say but our own keywords; a list covers itself, and what two lists have
- * in common is covered by both. */
+ * that the server did not say but our own keywords; a list covers itself; what two lists have in
+ * common is covered by both, and the order of two makes no difference to what that is; what is left
+ * of a list holds nothing that is hidden, and nothing new. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -54,13 +55,51 @@ static void check_written(const struct capabilities *list, uint8_t choice)
     capabilities_unref(written);
 }
 
+static void check_common(const struct capabilities *a, const struct capabilities *b)
+{
+    struct capabilities *common = capabilities_intersect(a, b);
+    struct capabilities *turned = capabilities_intersect(b, a);
+    struct span missing;
+
+    check(common != NULL && turned != NULL, "no memory");
+    check(capabilities_cover(a, common, &missing) && capabilities_cover(b, common, &missing),
+          "what is common is not covered");
+    check(capabilities_cover(turned, common, &missing) &&
+              capabilities_cover(common, turned, &missing),
+          "the order of two lists makes a difference");
+    capabilities_unref(common);
+    capabilities_unref(turned);
+}
+
+static void check_hidden(const struct capabilities *list)
+{
+    char *names[] = { (char[]){ "auth" }, (char[]){ "CHUNKING" }, (char[]){ "uidl" } };
+    struct settings_list hide = { names, sizeof(names) / sizeof(names[0]) };
+    struct capabilities *left = capabilities_without(list, &hide);
+    struct span missing, rest;
+
+    check(left != NULL, "no memory");
+    check(capabilities_cover(list, left, &missing), "hiding adds");
+    rest = capabilities_mechanisms(left);
+    check(!capabilities_next_mechanism(&rest, &missing), "login is not hidden");
+    check(!capabilities_find(left, SPAN_LIT("chunking")) &&
+              !capabilities_find(left, SPAN_LIT("UIDL")),
+          "a keyword is not hidden");
+    for (size_t i = 0, k = 0; i < left->count; i++) {
+        while (k < list->count && !span_equal(list->items[k].keyword, left->items[i].keyword))
+            k++;
+        check(k++ < list->count, "what is left is not part of the list in its order");
+    }
+    capabilities_unref(left);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const char *const others[] = {
         "250-b\r\n250-AUTH LOGIN PLAIN\r\n250-SIZE 500\r\n250-DSN\r\n250 CHUNKING\r\n",
         "+OK\r\nTOP\r\nSASL PLAIN\r\nUSER\r\n.\r\n",
     };
-    struct capabilities *list = NULL, *other = NULL, *common;
+    struct capabilities *list = NULL, *other = NULL, *none;
     enum port_protocol protocol;
     struct span missing;
 
@@ -75,11 +114,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check_written(list, data[0]);
     check(capabilities_cover(list, list, &missing), "a list does not cover itself");
     check(capabilities_equal(list, list), "a list is not equal to itself");
-    common = capabilities_intersect(list, other);
-    check(common != NULL, "no memory");
-    check(capabilities_cover(list, common, &missing) && capabilities_cover(other, common, &missing),
-          "what is common is not covered");
-    capabilities_unref(common);
+    none = capabilities_new_none(protocol);
+    check(none != NULL, "no memory");
+    check_common(list, other);
+    check_common(list, none);
+    check_hidden(list);
+    capabilities_unref(none);
     capabilities_unref(other);
     capabilities_unref(list);
     return 0;

@@ -329,6 +329,10 @@ static const struct cover_row {
     { "UIDL is gone", PROTOCOL_POP3, "+OK\r\nTOP\r\n.\r\n", "+OK\r\nTOP\r\nUIDL\r\n.\r\n", "UIDL" },
     { "what the proxy says itself is gone", PROTOCOL_POP3, "+OK\r\n.\r\n",
       "+OK\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\nIMPLEMENTATION x\r\n.\r\n", NULL },
+    { "USER is gone", PROTOCOL_POP3, "+OK\r\nUIDL\r\n.\r\n", "+OK\r\nUSER\r\n.\r\n", "USER" },
+    { "CAPA is new, and has no USER", PROTOCOL_POP3, "+OK\r\nUIDL\r\n.\r\n", NULL, "USER" },
+    { "CAPA is new, and has USER", PROTOCOL_POP3, "+OK\r\nUSER\r\n.\r\n", NULL, NULL },
+    { "there was no CAPA, and is none", PROTOCOL_POP3, NULL, NULL, NULL },
     { "a SASL mechanism is gone", PROTOCOL_POP3, "+OK\r\nSASL LOGIN\r\n.\r\n",
       "+OK\r\nSASL PLAIN\r\n.\r\n", "PLAIN" },
 };
@@ -375,7 +379,47 @@ static const struct intersect_row {
     { "no mechanism in common", PROTOCOL_SMTP, "250-a\r\n250-AUTH PLAIN\r\n250 DSN\r\n",
       "250-b\r\n250-AUTH LOGIN\r\n250 DSN\r\n", "250-a\r\n250 DSN\r\n" },
     { "one without EHLO", PROTOCOL_SMTP, "250-a\r\n250 DSN\r\n", NULL, NULL },
-    { "the other without CAPA", PROTOCOL_POP3, NULL, "+OK\r\nTOP\r\n.\r\n", NULL },
+    { "both without EHLO", PROTOCOL_SMTP, NULL, NULL, NULL },
+    { "the second without EHLO, the first with login", PROTOCOL_SMTP, "250-a\r\n250 AUTH PLAIN\r\n",
+      NULL, NULL },
+    { "PIPELINING of one alone", PROTOCOL_SMTP, "250-a\r\n250-PIPELINING\r\n250 DSN\r\n",
+      "250-b\r\n250 DSN\r\n", "250-a\r\n250 DSN\r\n" },
+    { "PIPELINING of both", PROTOCOL_SMTP, "250-a\r\n250-PIPELINING\r\n250 DSN\r\n",
+      "250-b\r\n250-DSN\r\n250 pipelining\r\n", "250-a\r\n250-PIPELINING\r\n250 DSN\r\n" },
+    { "CHUNKING of one alone", PROTOCOL_SMTP, "250-a\r\n250 DSN\r\n",
+      "250-b\r\n250-CHUNKING\r\n250 DSN\r\n", "250-a\r\n250 DSN\r\n" },
+    { "SIZE of one alone", PROTOCOL_SMTP, "250-a\r\n250 SIZE 9\r\n", "250 b\r\n", "250 a\r\n" },
+    { "no SIZE has a limit", PROTOCOL_SMTP, "250-a\r\n250 SIZE 0\r\n", "250-b\r\n250 SIZE\r\n",
+      "250-a\r\n250 SIZE 0\r\n" },
+    { "a SIZE that is no number is no limit", PROTOCOL_SMTP, "250-a\r\n250 SIZE many\r\n",
+      "250-b\r\n250 SIZE 9\r\n", "250-a\r\n250 SIZE 9\r\n" },
+    { "a number beyond 64 bits is no limit", PROTOCOL_SMTP, "250-a\r\n250 SIZE 9\r\n",
+      "250-b\r\n250 SIZE 18446744073709551616\r\n", "250-a\r\n250 SIZE 9\r\n" },
+    { "AUTH of one alone", PROTOCOL_SMTP, "250-a\r\n250-AUTH PLAIN\r\n250 DSN\r\n",
+      "250-b\r\n250 DSN\r\n", "250-a\r\n250 DSN\r\n" },
+    { "AUTH without a mechanism", PROTOCOL_SMTP, "250-a\r\n250 AUTH PLAIN\r\n",
+      "250-b\r\n250 AUTH\r\n", "250 a\r\n" },
+    { "the old line of AUTH and the new", PROTOCOL_SMTP, "250-a\r\n250 AUTH=LOGIN PLAIN\r\n",
+      "250-b\r\n250 AUTH PLAIN\r\n", "250-a\r\n250 AUTH PLAIN\r\n" },
+    { "only mechanisms that do not pass in common", PROTOCOL_SMTP, "250-a\r\n250 AUTH NTLM\r\n",
+      "250-b\r\n250 AUTH NTLM\r\n", "250 a\r\n" },
+    { "a keyword twice", PROTOCOL_SMTP, "250-a\r\n250-SIZE 9\r\n250 SIZE 5\r\n",
+      "250-b\r\n250 SIZE 7\r\n", "250-a\r\n250 SIZE 7\r\n" },
+    { "parameters of both", PROTOCOL_SMTP, "250-a\r\n250 LIMITS RCPTMAX=9\r\n",
+      "250-b\r\n250 LIMITS rcptmax=9\r\n", "250-a\r\n250 LIMITS RCPTMAX=9\r\n" },
+    { "parameters that differ", PROTOCOL_SMTP, "250-a\r\n250 LIMITS RCPTMAX=99\r\n",
+      "250-b\r\n250 LIMITS RCPTMAX=9\r\n", "250 a\r\n" },
+    { "parameters of the first alone", PROTOCOL_SMTP, "250-a\r\n250 MT-PRIORITY MIXER\r\n",
+      "250-b\r\n250 MT-PRIORITY\r\n", "250-a\r\n250 MT-PRIORITY\r\n" },
+    { "parameters of the second alone", PROTOCOL_POP3, "+OK\r\nUTF8\r\n.\r\n",
+      "+OK\r\nUTF8 USER\r\n.\r\n", "+OK\r\nUTF8\r\n.\r\n" },
+    { "the other without CAPA", PROTOCOL_POP3, NULL, "+OK\r\nTOP\r\nUSER\r\n.\r\n", NULL },
+    { "one without CAPA", PROTOCOL_POP3, "+OK\r\nUSER\r\nUIDL\r\n.\r\n", NULL, NULL },
+    { "both without CAPA", PROTOCOL_POP3, NULL, NULL, NULL },
+    { "one without CAPA, the other without USER", PROTOCOL_POP3, NULL,
+      "+OK\r\nSASL PLAIN\r\nUIDL\r\n.\r\n", "+OK\r\n.\r\n" },
+    { "USER of one alone", PROTOCOL_POP3, "+OK\r\nUSER\r\nUIDL\r\n.\r\n", "+OK\r\nUIDL\r\n.\r\n",
+      "+OK\r\nUIDL\r\n.\r\n" },
     { "POP3", PROTOCOL_POP3, "+OK\r\nSASL PLAIN LOGIN\r\nUIDL\r\n.\r\n",
       "+OK\r\nUIDL\r\nSASL LOGIN\r\nTOP\r\n.\r\n", "+OK\r\nSASL LOGIN\r\nUIDL\r\n.\r\n" },
 };
@@ -392,11 +436,87 @@ static void two_lists_have_in_common_what_both_have(void **state)
         struct span missing;
 
         assert_non_null(both);
-        capabilities_unref(a); /* `both` must not point into it */
-        if (!capabilities_equal(both, wanted) || !capabilities_cover(b, both, &missing))
-            fail_msg("%s", row->name);
+        if (!capabilities_cover(a, both, &missing) || !capabilities_cover(b, both, &missing))
+            fail_msg("%s: a server cannot do %.*s", row->name, (int)missing.size,
+                     (const char *)missing.data);
+        capabilities_unref(a); /* `both` must not point into them */
         capabilities_unref(b);
+        if (!capabilities_equal(both, wanted))
+            fail_msg("%s", row->name);
         capabilities_unref(both);
+        capabilities_unref(wanted);
+    }
+}
+
+#define EHLO_ALL                                                                                   \
+    "250-a\r\n250-CHUNKING\r\n250-AUTH PLAIN\r\n250-AUTH=LOGIN\r\n250-8bitmime\r\n250-DSN\r\n"     \
+    "250 chunking\r\n"
+#define CAPA_ALL "+OK\r\nUSER\r\nSASL PLAIN\r\nUIDL\r\n.\r\n"
+
+static const struct without_row {
+    const char *name;
+    enum port_protocol protocol;
+    const char *list;
+    const char *hide[3];
+    const char *left;
+} without_rows[] = {
+    { "nothing is hidden", PROTOCOL_SMTP, EHLO_ALL, { NULL }, EHLO_ALL },
+    { "what the server has not", PROTOCOL_SMTP, EHLO_ALL, { "ETRN", "SIZE" }, EHLO_ALL },
+    { "part of a keyword", PROTOCOL_SMTP, EHLO_ALL, { "8BIT", "DSNS", "" }, EHLO_ALL },
+    { "a mechanism is no keyword", PROTOCOL_SMTP, EHLO_ALL, { "PLAIN", "LOGIN" }, EHLO_ALL },
+    { "in another letter case, and both of two",
+      PROTOCOL_SMTP,
+      EHLO_ALL,
+      { "Chunking" },
+      "250-a\r\n250-AUTH PLAIN\r\n250-AUTH=LOGIN\r\n250-8BITMIME\r\n250 DSN\r\n" },
+    { "two keywords",
+      PROTOCOL_SMTP,
+      EHLO_ALL,
+      { "8BITMIME", "chunking" },
+      "250-a\r\n250-AUTH PLAIN\r\n250-AUTH=LOGIN\r\n250 DSN\r\n" },
+    { "login",
+      PROTOCOL_SMTP,
+      EHLO_ALL,
+      { "auth" },
+      "250-a\r\n250-CHUNKING\r\n250-8BITMIME\r\n250-DSN\r\n250 CHUNKING\r\n" },
+    { "login by its name in POP3",
+      PROTOCOL_SMTP,
+      "250-a\r\n250 AUTH=PLAIN\r\n",
+      { "SASL" },
+      "250 a\r\n" },
+    { "login by its name in SMTP",
+      PROTOCOL_POP3,
+      CAPA_ALL,
+      { "AUTH" },
+      "+OK\r\nUSER\r\nUIDL\r\n.\r\n" },
+    { "SASL", PROTOCOL_POP3, CAPA_ALL, { "sasl" }, "+OK\r\nUSER\r\nUIDL\r\n.\r\n" },
+    { "USER", PROTOCOL_POP3, CAPA_ALL, { "USER" }, "+OK\r\nSASL PLAIN\r\nUIDL\r\n.\r\n" },
+    { "all", PROTOCOL_POP3, CAPA_ALL, { "UIDL", "SASL", "USER" }, "+OK\r\n.\r\n" },
+    { "of a server without EHLO", PROTOCOL_SMTP, NULL, { "AUTH", "USER" }, NULL },
+    { "of a server without CAPA", PROTOCOL_POP3, NULL, { "SASL", "TOP" }, NULL },
+    { "USER of a server without CAPA", PROTOCOL_POP3, NULL, { "user" }, "+OK\r\n.\r\n" },
+};
+
+static void what_is_hidden_goes_and_nothing_comes(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT(without_rows); i++) {
+        const struct without_row *row = &without_rows[i];
+        struct settings_list hide = { (char **)(uintptr_t)row->hide, 0 };
+        struct capabilities *list = list_of(row->protocol, row->list);
+        struct capabilities *wanted = list_of(row->protocol, row->left), *left;
+        struct span missing;
+
+        while (hide.count < COUNT(row->hide) && row->hide[hide.count])
+            hide.count++;
+        left = capabilities_without(list, &hide);
+        assert_non_null(left);
+        if (!capabilities_cover(list, left, &missing))
+            fail_msg("%s: %.*s came", row->name, (int)missing.size, (const char *)missing.data);
+        capabilities_unref(list); /* `left` must not point into it */
+        if (!capabilities_equal(left, wanted))
+            fail_msg("%s", row->name);
+        capabilities_unref(left);
         capabilities_unref(wanted);
     }
 }
@@ -451,6 +571,7 @@ int main(void)
         cmocka_unit_test(a_reply_without_room_is_marked),
         cmocka_unit_test(rule_9_a_server_that_lost_what_was_offered_is_noticed),
         cmocka_unit_test(two_lists_have_in_common_what_both_have),
+        cmocka_unit_test(what_is_hidden_goes_and_nothing_comes),
         cmocka_unit_test(lists_that_differ_are_not_equal),
         cmocka_unit_test(a_list_lives_until_its_last_reference_is_gone),
     };
