@@ -26,8 +26,9 @@ struct login {
     enum port_protocol protocol;
     bool plain; /* PLAIN: one answer; else LOGIN: two */
     bool ready;
-    bool name_due;    /* LOGIN in the replay: the server asks for the name that AUTH brought, ... */
-    bool name_given;  /* ... which is given once */
+    bool due;         /* in the replay: a challenge of the server waits for login_next() */
+    bool name_due;    /* it asks for the name that AUTH LOGIN brought, ... */
+    bool name_given;  /* ... which is given once more, and no more */
     uint8_t answers;  /* that have come */
     uint8_t count;    /* of lines */
     uint8_t replayed; /* lines behind the first that were given back */
@@ -245,23 +246,26 @@ bool login_answers(struct login *login, struct span reply)
     if (login_replayed(login) || !take_challenge(login, &text))
         return false;
     password_next = !login->plain && login->replayed + 2 == login->count;
-    if (!password_next || !asks_for_name(text))
+    if (!password_next || !asks_for_name(text)) {
+        login->due = true;
         return true;
+    }
     /* A server that does not look at what AUTH LOGIN brings asks for it. */
     if (!login->name.data || login->name_given)
         return false;
-    login->name_due = login->name_given = true;
+    login->due = login->name_due = login->name_given = true;
     return true;
 }
 
 struct span login_next(struct login *login)
 {
+    if (!login->due)
+        return span_of(NULL, 0);
+    login->due = false;
     if (login->name_due) {
         login->name_due = false;
         return kept_span(&login->name);
     }
-    if (login_replayed(login))
-        return span_of(NULL, 0);
     return kept_span(&login->lines[++login->replayed]);
 }
 

@@ -71,6 +71,25 @@ static void to_backend(struct session *session, struct span piece)
         session->verdict = "the server is gone"; /* its end event follows and says the rest */
 }
 
+/* Whoever logs in now may belong to another server: the dialogue goes on with us. The server of
+ * before is closed, and nothing of it is left: what the client was offered holds for all of them.
+ */
+static void hand_back(struct session *session, struct span line, struct span rest)
+{
+    const struct inspect_facts *facts = inspector_facts(&session->inspector);
+    unsigned errors = facts->errors + facts->logins_failed;
+
+    if (!session_hold(session, line) || (rest.size > 0 && !session_hold(session, rest)))
+        return;
+    session->negotiate.errors = (uint8_t)(errors < UINT8_MAX ? errors : UINT8_MAX);
+    session_close_backend(session);
+    session_move(session, ST_NEGOTIATE);
+    /* No server sees all of a client's attempts: they are counted here. */
+    if (errors >= session->rule->max_errors &&
+        session_reply_event(session, NEGOTIATE_TOO_MANY_LOGINS))
+        session_finish(session, "too many failed logins");
+}
+
 /* One verdict about client octets. False: stop looking at them. */
 static bool act_on_client(struct session *session, int verdict, struct span piece, struct span *in)
 {
@@ -88,6 +107,10 @@ static bool act_on_client(struct session *session, int verdict, struct span piec
     case INSPECT_TLS:
         count_errors(session);
         front_start_tls(session, piece, *in);
+        *in = span_of(NULL, 0);
+        return false;
+    case INSPECT_HAND_BACK:
+        hand_back(session, piece, *in);
         *in = span_of(NULL, 0);
         return false;
     case INSPECT_CLOSE:
@@ -126,6 +149,8 @@ static void from_client(struct session *session, struct span in)
 void relay_client_data(struct session *session)
 {
     from_client(session, session->octets);
+    if (session->state == ST_NEGOTIATE && session->held.size > 0)
+        relay_resume(session);
 }
 
 /* The octets may hold a password, and a chunk goes back to its pool as it is. */
@@ -135,8 +160,7 @@ static void drop_front(struct chunk_queue *queue, struct chunk_pool *pool, struc
     chunk_queue_consume(queue, pool, front.size);
 }
 
-/* Takes up held octets again, piece by piece, where that is possible now. */
-void relay_resume(struct session *session)
+static void take_up_held(struct session *session)
 {
     struct chunk_pool *pool = &session->server->loop.chunks;
     struct chunk_queue queue = session->held;
@@ -169,6 +193,15 @@ void relay_resume(struct session *session)
     chunk_queue_clear(&queue, pool, true);
 }
 
+/* Takes up held octets again, piece by piece, where that is possible now. */
+void relay_resume(struct session *session)
+{
+    take_up_held(session);
+    /* They may have been handed back. Here they all find an answer, or wait for a server. */
+    if (session->state == ST_NEGOTIATE && session->held.size > 0)
+        take_up_held(session);
+}
+
 /* The client has said its last: what does that mean now? A reply that came since may have begun a
  * message or a login, which nobody goes on with. */
 static void judge_client_end(struct session *session)
@@ -197,12 +230,31 @@ static void maybe_end(struct session *session)
         relay_shutdown(session);
 }
 
+/* The server's reply to a part of a login that we have read: the next part, or the end of it. */
+static void replay_login(struct session *session)
+{
+    struct login *login = session->negotiate.login;
+    struct span line = span_of(NULL, 0);
+
+    if (inspector_phase(&session->inspector) == INSPECT_PHASE_REPLY)
+        return; /* more of it comes */
+    if (inspector_phase(&session->inspector) == INSPECT_PHASE_MESSAGE)
+        line = login_next(login);
+    if (line.size > 0)
+        from_client(session, line);
+    /* What is left was not asked for, and would be taken for a command: a password in a log. */
+    if (session->state == ST_RELAY && (line.size == 0 || login_replayed(login)))
+        negotiate_forget_login(&session->negotiate);
+}
+
 static bool act_on_server(struct session *session, int verdict, struct span piece)
 {
     switch (verdict) {
     case INSPECT_MORE:
         return true;
     case INSPECT_FORWARD:
+        if (session->negotiate.login && login_answers(session->negotiate.login, piece))
+            return true; /* the client has heard ours */
         return session_reply(session, piece);
     case INSPECT_CLOSE:
         if (session_reply(session, piece))
@@ -227,6 +279,10 @@ void relay_backend_data(struct session *session)
     }
     while (go_on && session->state == ST_RELAY && in.size > 0)
         go_on = act_on_server(session, inspector_server(&session->inspector, &in, &piece), piece);
+    if (session->state != ST_RELAY)
+        return;
+    if (session->negotiate.login)
+        replay_login(session);
     if (session->state != ST_RELAY)
         return;
     note_secret(session);
@@ -276,6 +332,10 @@ void relay_start(struct session *session)
     from_client(session, span_of(pending, size));
     explicit_bzero(pending, size);
     free(pending);
+    if (session->state == ST_RELAY && session->rule->reads_login)
+        inspector_hand_back_logins(&session->inspector);
+    if (session->negotiate.login && login_replayed(session->negotiate.login))
+        negotiate_forget_login(&session->negotiate);
     if (session->state == ST_RELAY && session->held.size > 0 &&
         inspector_phase(&session->inspector) == INSPECT_PHASE_COMMAND)
         relay_resume(session);

@@ -217,6 +217,7 @@ void session_close_backend(struct session *session)
     connect_free(session);
     backend_stop_waiting(&session->waiter);
     drop_pending(session);
+    negotiate_forget_login(&session->negotiate);
     session_close_stream(session);
 }
 
@@ -341,6 +342,7 @@ void session_accept(struct server *server, struct listener *listener, uv_stream_
     session->snapshot = snapshot_ref(server->snapshot);
     session->listen = listener->listen;
     session->rule = listener->rule;
+    session->listener = listener;
     session->target = listener->backend;
     session->waiter.done = learned;
     session->started_ms = uv_now(server->uv);

@@ -4,6 +4,7 @@
  *   session.c          life: accept, streams' events, timers, the end and its log line
  *   session_table.c    [state][event] -> handler; every cell has an answer
  *   session_front.c    PROXY, DETECT, NEGOTIATE, LEARN, HANDSHAKE: until a backend is needed
+ *   session_route.c    which server, and what all of them can do
  *   session_connect.c  CONNECT: identity, banner, replay
  *   relay.c            RELAY: both directions through the inspectors, or as they are
  *
@@ -63,6 +64,7 @@ struct session {
     struct snapshot *snapshot;
     const struct dialogue_rule *rule;
     const struct settings_listen *listen;
+    struct listener *listener;
     struct backend *target; /* NULL: none is configured */
     struct origin *origin;  /* who the client is, said by a trusted balancer; NULL: the peer is the
                                client; on the heap */
@@ -102,7 +104,9 @@ struct session {
     bool tls_by_command;  /* STARTTLS or STLS, not TLS first */
     bool tls_up;          /* the handshake has succeeded */
     bool shutting_down;
-    bool admitted; /* holds one of the address's max_connections */
+    bool asked;         /* the pending line has waited for what the servers can do */
+    uint8_t learn_next; /* number of the listener's backend that is learned next */
+    bool admitted;      /* holds one of the address's max_connections */
 
     /* For the log */
     char id[24];
@@ -190,6 +194,26 @@ void front_tls_failed(struct session *session);
 void front_learned(struct session *session);
 void front_start_tls(struct session *session, struct span reply, struct span behind);
 void front_timeout(struct session *session);
+
+/* session_route.c */
+#define ROUTE_NAME_MAX 64 /* octets of a backend's name in a map, with its NUL */
+
+/* The backend of a user (empty: nobody logs in); NULL: it cannot be told now. */
+struct backend *route_target(const struct session *session, struct span user);
+
+/* What a client may be offered before its server is known: a new reference. NULL: nothing was
+ * learned, or no memory. */
+struct capabilities *route_offer(const struct session *session);
+
+/* Was the target learned? */
+bool route_known(const struct session *session);
+
+/* Learns what is not known of the listener's backends, one behind the other: BACKEND_LEARNING
+ * (EV_LEARNED comes, then call again), or BACKEND_KNOWN (each was asked). */
+int route_learn(struct session *session, bool first);
+
+/* Who logs in, for a policy that hashes it: valid in CONNECT. Empty: nobody. */
+struct span session_login_name(const struct session *session);
 
 /* session_connect.c */
 void connect_start(struct session *session);

@@ -242,15 +242,6 @@ void connect_room(struct session *session)
     admitted(session);
 }
 
-/* Who logs in, where that is known by now. */
-static struct span user_of(const struct session *session)
-{
-    struct span hello = span_of(session->negotiate.hello, session->negotiate.hello_size);
-
-    return session->rule->protocol == PROTOCOL_POP3 ? span_trim(span_skip(hello, 5))
-                                                    : span_of(NULL, 0);
-}
-
 /* By what the hash policies choose. */
 static uint64_t key_of(struct session *session)
 {
@@ -258,7 +249,7 @@ static uint64_t key_of(struct session *session)
     struct span user = span_of(NULL, 0);
 
     if (session->target->settings->policy == POLICY_HASH_USER)
-        user = user_of(session);
+        user = session_login_name(session);
     if (user.size > 0)
         return policy_key(user.data, user.size);
     if (client->sa_family == AF_INET)

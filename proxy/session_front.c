@@ -316,49 +316,48 @@ static void no_backend(struct session *session)
         session_finish(session, "the server does not answer");
 }
 
-/* The line needs what the server can do. */
+static void act_on_learned(struct session *session);
+
+static void await_learned(struct session *session)
+{
+    session_deadline(session, session->target->settings->connect_timeout_ms + 1000);
+}
+
+/* The line needs what the servers can do. */
 static void learn(struct session *session, struct span line, struct span rest)
 {
-    int r;
-
     if (!keep_pending(session, line, rest))
         return;
     session_move(session, ST_LEARN);
-    session_deadline(session, session->target->settings->connect_timeout_ms + 1000);
-    r = backend_learn(session->target, session->client.tls != NULL, &session->waiter);
-    if (r < 0) {
-        no_backend(session);
-        return;
-    }
-    session->status = 0;
-    if (r == BACKEND_KNOWN)
-        front_learned(session);
-}
-
-static bool list_known(struct session *session)
-{
-    return backend_offer(session->target, session->client.tls != NULL) != NULL;
+    await_learned(session);
+    if (route_learn(session, true) == BACKEND_KNOWN)
+        act_on_learned(session);
 }
 
 /* What negotiate.c may promise from now on: the list of this moment, kept for the life of the
  * session. */
 static void take_list(struct session *session)
 {
-    struct capabilities *list = backend_offer(session->target, session->client.tls != NULL);
+    struct capabilities *list = route_offer(session);
 
-    capabilities_ref(list);
     capabilities_unref(session->offered);
     session->offered = list;
     session->negotiate.learned = list;
 }
 
-static void forward(struct session *session, struct span line, struct span rest)
+/* The line waits for the session's target. */
+static void to_target(struct session *session, struct span line, struct span rest)
 {
-    if (!list_known(session) && !session->backend_greeted) {
-        learn(session, line, rest);
+    bool known = route_known(session);
+
+    if (!known && !session->backend_greeted) {
+        if (session->asked)
+            no_backend(session);
+        else
+            learn(session, line, rest);
         return;
     }
-    if (!session->offered && list_known(session))
+    if (!session->offered && known)
         take_list(session);
     if (session->rule->protocol == PROTOCOL_SMTP && backend_shut(session->target)) {
         if (session_reply_event(session, NEGOTIATE_OPEN_RELAY))
@@ -367,6 +366,30 @@ static void forward(struct session *session, struct span line, struct span rest)
     }
     if (keep_pending(session, line, rest))
         connect_start(session);
+}
+
+/* Which server this user is at cannot be told now: only this login fails. */
+static bool no_route(struct session *session)
+{
+    negotiate_forget_login(&session->negotiate);
+    return session_reply_event(session, NEGOTIATE_NO_ROUTE);
+}
+
+/* The line, or the login that it completes, needs a server. False: no further line may be looked at
+ * now. */
+static bool forward(struct session *session, struct span line, struct span rest)
+{
+    struct backend *target = route_target(session, session_login_name(session));
+
+    if (!target)
+        return no_route(session);
+    session->target = target;
+    if (session->negotiate.login) { /* what comes behind its first line is replayed in RELAY */
+        line = login_command(session->negotiate.login);
+        line.size -= 2;
+    }
+    to_target(session, line, rest);
+    return false;
 }
 
 void front_start_tls(struct session *session, struct span reply, struct span behind)
@@ -407,8 +430,7 @@ static bool act(struct session *session, int verdict, struct span line, struct s
         learn(session, line, rest);
         return false;
     case NEGOTIATE_FORWARD:
-        forward(session, line, rest);
-        return false;
+        return forward(session, line, rest);
     case NEGOTIATE_CLOSE:
         if (session_reply(session, text_span(reply)))
             session_finish(session, session->negotiate.errors > 0 ? "bad commands" : NULL);
@@ -425,7 +447,10 @@ static void judge(struct session *session, struct span in)
     while (session->state == ST_NEGOTIATE) {
         struct text reply = session_text(session);
         struct span line = span_of(NULL, 0);
-        int r = line_next(&session->line, &in, &line);
+        int r;
+
+        session->line.limit = negotiate_line_limit(&session->negotiate);
+        r = line_next(&session->line, &in, &line);
 
         if (r == LINE_MORE)
             break;
@@ -482,32 +507,39 @@ void front_data(struct session *session)
     judge(session, in);
 }
 
-void front_learned(struct session *session)
+/* All that can be known is known. */
+static void act_on_learned(struct session *session)
 {
     struct span line;
     unsigned char *pending = session->pending;
     size_t size = session->pending_size;
     struct text reply = session_text(session);
 
-    if (session->status < 0) {
-        no_backend(session);
-        return;
-    }
     if (!session->negotiate.offered) /* else this session is bound to what it was shown */
         take_list(session);
-    if (!session->offered) { /* another session found the server gone in the meantime */
+    if (!session->offered) { /* nobody answers */
         no_backend(session);
         return;
     }
     session_move(session, ST_NEGOTIATE);
     await_line(session);
     session->pending = NULL;
+    session->asked = true;
     line = span_of(pending, size - 2);
     act(session, negotiate_line(&session->negotiate, line, &reply), line, span_of(NULL, 0), &reply);
+    session->asked = false;
     explicit_bzero(pending, size);
     free(pending);
     if (session->state == ST_NEGOTIATE && session->held.size > 0)
         relay_resume(session);
+}
+
+void front_learned(struct session *session)
+{
+    if (route_learn(session, false) == BACKEND_KNOWN)
+        act_on_learned(session);
+    else
+        await_learned(session);
 }
 
 void front_tls_ready(struct session *session)

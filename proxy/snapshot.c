@@ -21,6 +21,16 @@ static unsigned port_of_kind(const struct settings *settings, enum port_protocol
     return 0;
 }
 
+/* Does it decide which server a session goes to, who logs in? */
+static bool reads_login(const struct settings *settings, const struct settings_listen *listen)
+{
+    const struct settings_backend *backend = settings_backend(settings, listen->backend);
+
+    if (listen->protocol == PROTOCOL_OPAQUE)
+        return false;
+    return listen->route[0] || (backend && backend->policy == POLICY_HASH_USER);
+}
+
 static void make_rule(const struct snapshot *snapshot, const struct settings_listen *listen,
                       struct dialogue_rule *rule)
 {
@@ -35,7 +45,8 @@ static void make_rule(const struct snapshot *snapshot, const struct settings_lis
         .require_tls = listen->require_tls,
         .require_auth = listen->require_auth,
         .legacy_auth_line = listen->legacy_auth_line,
-        .apop = backend && backend->apop,
+        .apop = backend && backend->apop && !reads_login(settings, listen),
+        .reads_login = reads_login(settings, listen),
         .bare_newline = backend ? backend->bare_newline : BARE_NEWLINE_NORMALIZE,
         .max_errors = settings->limits.max_errors,
         .port = settings_listen_port(settings, listen),
