@@ -75,6 +75,11 @@ struct capabilities *capabilities_intersect(const struct capabilities *a,
 struct capabilities *capabilities_without(const struct capabilities *list,
                                           const struct settings_list *hide);
 
+/* Those of `list` that hold where the proxy reads the login and chooses the server by it: of the
+ * mechanisms only those that login_reads() takes, and nothing that is said to one server before the
+ * login and would be lost with it (LANG, UTF8). NULL: no memory. */
+struct capabilities *capabilities_before_routing(const struct capabilities *list);
+
 bool capabilities_equal(const struct capabilities *a, const struct capabilities *b);
 
 #endif

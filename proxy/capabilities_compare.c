@@ -180,6 +180,27 @@ struct capabilities *capabilities_without(const struct capabilities *list,
     return making.list;
 }
 
+struct capabilities *capabilities_before_routing(const struct capabilities *list)
+{
+    bool pop3 = list->protocol == PROTOCOL_POP3;
+    struct capabilities_making making;
+
+    if (list->none)
+        return capabilities_new_none(list->protocol);
+    if (capabilities_make(list->protocol, list->count, text_size(list), &making) < 0)
+        return NULL;
+    for (size_t i = 0; i < list->count; i++) {
+        const struct capability *item = &list->items[i];
+
+        if (capabilities_names_mechanisms(list, item->keyword))
+            add_common_mechanisms(&making, item, SPAN_LIT("PLAIN LOGIN"));
+        else if (!pop3 ||
+                 (!capability_is(item->keyword, "LANG") && !capability_is(item->keyword, "UTF8")))
+            capabilities_add(&making, item->keyword, item->parameters);
+    }
+    return making.list;
+}
+
 bool capabilities_equal(const struct capabilities *a, const struct capabilities *b)
 {
     if (a->protocol != b->protocol || a->none != b->none || a->count != b->count)
