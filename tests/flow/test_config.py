@@ -39,6 +39,14 @@ BAD = [
      ("/nonexistent/c.pem",)),
     ("a line that is no setting", "[gatepost]\nnonsense\n", ("gatepost.ini:2",)),
     ("a read_size beyond the limit", "[limits]\nread_size = 1MiB\n", ("gatepost.ini:2", "read_size")),
+    ("an address without a port", "[backend smtp]\naddress = unix:/s, mail.example.org\n",
+     ("gatepost.ini:2", "mail.example.org", "has no port", "^")),
+    ("a name to check where there is none", "[backend smtp]\naddress = unix:/s\ntls = starttls\n",
+     ("gatepost.ini:3", "unix:/s has no name", "set sni")),
+    ("a route to an unknown backend", "[listen pop3]\nroute = user:cdb:/m\nroute_backends = smtp, pop33\n",
+     ("gatepost.ini:3", "[backend pop33]", "pop3", "[backend smtp] has no address")),
+    ("a balancer's network with host bits", "[listen pop3]\ntrusted = 192.0.2.1/24\n",
+     ("gatepost.ini:2", "the network is 192.0.2.0/24")),
     ("a value that is none of the words", "[listen smtp]\nrequire_tls = maybe\n", ("gatepost.ini:2", "auth")),
 ]
 
