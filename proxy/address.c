@@ -142,3 +142,53 @@ bool address_equal(const struct address *a, const struct address *b)
         return true; /* both empty */
     }
 }
+
+struct address address_of_ip(const struct address_ip *ip)
+{
+    struct address address = { 0 };
+
+    if (ip->to.any.sa_family == AF_INET)
+        address.to.in = ip->to.in;
+    else if (ip->to.any.sa_family == AF_INET6)
+        address.to.in6 = ip->to.in6;
+    return address;
+}
+
+static bool ip_equal(const struct address_ip *a, const struct address_ip *b)
+{
+    struct address one = address_of_ip(a), other = address_of_ip(b);
+
+    return address_equal(&one, &other);
+}
+
+static bool is_among(const struct address_ip *ip, const struct address_ip *others, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (ip_equal(ip, &others[i]))
+            return true;
+    return false;
+}
+
+unsigned address_assign(const struct address_ip *answers, size_t count,
+                        struct address_ip slots[ADDRESS_PER_ITEM])
+{
+    static const struct address_ip empty;
+    struct address_ip before[ADDRESS_PER_ITEM];
+    unsigned changed = 0;
+
+    memcpy(before, slots, sizeof(before));
+    for (size_t i = 0; i < ADDRESS_PER_ITEM; i++)
+        if (!is_among(&slots[i], answers, count))
+            slots[i] = empty;
+    for (size_t i = 0, room = 0; i < count; i++) {
+        if (ip_equal(&answers[i], &empty) || is_among(&answers[i], slots, ADDRESS_PER_ITEM))
+            continue;
+        while (room < ADDRESS_PER_ITEM && !ip_equal(&slots[room], &empty))
+            room++;
+        if (room < ADDRESS_PER_ITEM)
+            slots[room] = answers[i];
+    }
+    for (size_t i = 0; i < ADDRESS_PER_ITEM; i++)
+        changed |= ip_equal(&slots[i], &before[i]) ? 0 : 1u << i;
+    return changed;
+}

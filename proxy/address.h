@@ -10,6 +10,7 @@
 #include <sys/un.h>
 
 #include "conf/settings.h"
+#include "proxy/base/child.h"
 
 #define ADDRESS_PER_ITEM  4   /* addresses of one name that are used; guessed */
 #define ADDRESS_SLOTS_MAX 256 /* of a whole configuration: 64 items (the check says so) */
@@ -50,5 +51,27 @@ bool address_host_port(const char *item, char host[256], char port[8]);
 void address_text(const struct address *address, char into[ADDRESS_TEXT_MAX]);
 
 bool address_equal(const struct address *a, const struct address *b);
+
+/* One entry of CHILD_ADDRESSES: what the slot (of the whole configuration) stands for now. */
+struct child_address {
+    uint32_t slot;
+    struct address_ip ip;
+};
+
+#define ADDRESS_MESSAGE_MOST ((CHILD_MESSAGE_MAX - 8) / sizeof(struct child_address))
+
+/* The message; only `count` items are sent. */
+struct child_addresses {
+    uint32_t type, count;
+    struct child_address items[ADDRESS_MESSAGE_MOST];
+};
+
+struct address address_of_ip(const struct address_ip *ip);
+
+/* The answers for one name, put into its slots: an address that is still among them keeps its slot,
+ * the others leave, new ones take free slots in the order of the answers; what finds no slot is
+ * left out. Returns a bit for each slot that has changed. */
+unsigned address_assign(const struct address_ip *answers, size_t count,
+                        struct address_ip slots[ADDRESS_PER_ITEM]);
 
 #endif

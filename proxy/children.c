@@ -109,8 +109,11 @@ static void start_child(struct child_process *child)
     }
     log_line(LOG_LEVEL_DEBUG, "%s started as process %d", child->plan.name,
              (int)control_pid(child->control));
-    if (is_proxy(child))
+    if (is_proxy(child)) {
+        child->behind = false;
         send_keys(child);
+        children->started(children->owner, child);
+    }
 }
 
 static void describe_end(int status, char *into, size_t room)

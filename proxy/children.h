@@ -37,6 +37,7 @@ struct child_process {
     uint64_t started_ms;
     unsigned deaths; /* in a row */
     bool ready, draining;
+    bool behind; /* it did not read when it was told something (bulletin.c) */
 };
 
 struct children {
@@ -48,6 +49,7 @@ struct children {
     bool ending;                    /* nobody is started again */
     bool was_ready;                 /* all have been ready at once */
     void (*changed)(void *owner);   /* a child became ready or ended */
+    void (*started)(void *owner, struct child_process *child); /* a proxy worker has its keys */
     void (*gave_up)(void *owner, const struct child_process *child); /* it cannot be started */
     void *owner;
 };

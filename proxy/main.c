@@ -10,6 +10,8 @@
  *                          port_owner.c    who holds a port that is in use
  *                          children.c      restart with back-off, who is ready
  *                          control.c       one child: fork and exec, control messages, log lines
+ *                          bulletin.c      what workers are told when it changes
+ *                          resolver.c      the host names of servers, looked up again and again
  *   a worker               server.c        its loop, listeners, drain
  *                          snapshot.c      one configuration as a worker uses it
  *                          session.c       a session's life; session_table.c: what an event means

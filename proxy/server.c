@@ -330,6 +330,43 @@ static void drain(struct server *server)
     stop_if_done(server);
 }
 
+/* The backend that owns a slot of the whole configuration, or NULL; *ret_number is its own. */
+static struct backend *slot_owner(struct server *server, size_t slot, size_t *ret_number)
+{
+    const struct settings *settings = server->snapshot->settings;
+
+    for (size_t i = 0; i < server->backend_count; i++) {
+        size_t count = address_slot_count(&settings->backends[i]);
+
+        if (slot < count) {
+            *ret_number = slot;
+            return server->backends[i].loop ? &server->backends[i] : NULL;
+        }
+        slot -= count;
+    }
+    return NULL;
+}
+
+static void take_addresses(struct server *server, struct span message)
+{
+    struct child_addresses addresses;
+    size_t head = offsetof(struct child_addresses, items), number;
+
+    if (message.size < head || message.size > sizeof(addresses))
+        return;
+    memcpy(&addresses, message.data, message.size);
+    if (message.size != head + addresses.count * sizeof(addresses.items[0]))
+        return;
+    for (size_t i = 0; i < addresses.count; i++) {
+        struct address to = address_of_ip(&addresses.items[i].ip);
+        struct backend *backend = slot_owner(server, addresses.items[i].slot, &number);
+
+        if (backend)
+            backend_set_address(backend, number, &to);
+    }
+    server->has_addresses = true;
+}
+
 /* Takes one message. False: there is none now, or the channel has ended (*ret_gone). */
 static bool take_message(struct server *server, bool *ret_gone)
 {
@@ -343,6 +380,8 @@ static bool take_message(struct server *server, bool *ret_gone)
     memcpy(&type, message, sizeof(type));
     if (type == CHILD_KEYS && (size_t)size >= sizeof(type) + sizeof(server->keys))
         memcpy(&server->keys, message + size - sizeof(server->keys), sizeof(server->keys));
+    else if (type == CHILD_ADDRESSES)
+        take_addresses(server, span_of(message, (size_t)size));
     else if (type == CHILD_DRAIN)
         drain(server);
     explicit_bzero(message, sizeof(message));
@@ -362,14 +401,15 @@ static void on_control(uv_poll_t *handle, int status, int events)
     drain(server);
 }
 
-/* The ticket keys come right behind HELLO: nobody is served before they are here. */
-static void await_keys(struct server *server)
+/* Right behind HELLO come the ticket keys, then what names stand for: nobody is served before they
+ * are here. */
+static void await_news(struct server *server)
 {
     static const struct ticket_keys none;
     struct pollfd control = { .fd = server->child->control_fd, .events = POLLIN };
     bool gone = false;
 
-    while (!gone && memcmp(&server->keys, &none, sizeof(none)) == 0)
+    while (!gone && (memcmp(&server->keys, &none, sizeof(none)) == 0 || !server->has_addresses))
         if (poll(&control, 1, -1) > 0)
             take_message(server, &gone);
 }
@@ -443,7 +483,7 @@ int server_run(const struct child *child)
     uv_poll_start(&server.control, UV_READABLE, on_control);
     learn_all(&server);
     log_line(LOG_LEVEL_INFO, "serves at most %zu sessions", server.session_limit);
-    await_keys(&server);
+    await_news(&server);
     child_send(child, CHILD_READY);
     uv_run(server.uv, UV_RUN_DEFAULT);
     stop(&server);

@@ -54,6 +54,7 @@ struct server {
     struct stats *stats;              /* this worker's block */
     uv_poll_t control;
     uv_timer_t drain_timer;
+    bool has_addresses; /* the first CHILD_ADDRESSES has come */
     bool draining, stopped;
     char reply_room[DIALOGUE_REPLY_MAX];
 };

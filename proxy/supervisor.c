@@ -19,6 +19,7 @@
 
 #include "proxy/base/err.h"
 #include "proxy/base/log.h"
+#include "proxy/bulletin.h"
 #include "proxy/children.h"
 #include "proxy/server.h"
 
@@ -41,6 +42,7 @@ struct supervisor {
     int *public_fds;
     struct ticket_keys keys;
     struct children children;
+    struct bulletin *bulletin;
     size_t worker_count;
     uv_signal_t signals[4];
     uv_timer_t keys_timer, drain_timer;
@@ -348,6 +350,13 @@ static void children_changed(void *owner)
     drain_step(supervisor);
 }
 
+static void child_started(void *owner, struct child_process *child)
+{
+    struct supervisor *supervisor = owner;
+
+    bulletin_tell(supervisor->bulletin, child);
+}
+
 static void child_gave_up(void *owner, const struct child_process *child)
 {
     struct supervisor *supervisor = owner;
@@ -424,11 +433,13 @@ static int plan_children(struct supervisor *supervisor)
     supervisor->children.keys = &supervisor->keys;
     supervisor->children.health = supervisor->health;
     supervisor->children.changed = children_changed;
+    supervisor->children.started = child_started;
     supervisor->children.gave_up = child_gave_up;
     supervisor->children.owner = supervisor;
     add_workers(supervisor);
     add_embedded(supervisor);
-    return 0;
+    return bulletin_new(supervisor->configuration->settings, &supervisor->children,
+                        &supervisor->bulletin);
 }
 
 static void close_handle(uv_handle_t *handle, void *unused)
@@ -455,6 +466,7 @@ static int serve(struct supervisor *supervisor)
         children_start(&supervisor->children);
         uv_run(&supervisor->loop, UV_RUN_DEFAULT);
     }
+    bulletin_close(supervisor->bulletin);
     uv_walk(&supervisor->loop, close_handle, NULL);
     uv_run(&supervisor->loop, UV_RUN_DEFAULT);
     uv_loop_close(&supervisor->loop);

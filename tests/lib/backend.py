@@ -72,14 +72,17 @@ class Gone(Exception):
 
 class Backend:
     def __init__(self, address, scripted, timeout=60, backlog=128):
-        """`address`: path of a UNIX socket, or 0 for a free TCP port of 127.0.0.1 (backend.port)."""
+        """`address`: path of a UNIX socket, 0 for a free TCP port of 127.0.0.1, or (host, port or 0); backend.port tells
+        which."""
         self.script = scripted
         self.timeout = timeout
         self.connections = []
         self.errors = []
         self.address = address
-        if address == 0:
-            self.listener = socket.create_server(("127.0.0.1", 0), backlog=backlog)
+        if address == 0 or isinstance(address, tuple):
+            where = address or ("127.0.0.1", 0)
+            self.listener = socket.create_server(where, backlog=backlog,
+                                                 family=socket.AF_INET6 if ":" in where[0] else socket.AF_INET)
             self.port = self.listener.getsockname()[1]
         else:
             self.listener = socket.socket(socket.AF_UNIX)
@@ -137,7 +140,7 @@ class Backend:
         except OSError:
             pass
         self.listener.close()
-        if self.address:
+        if self.address and not isinstance(self.address, tuple):
             try:
                 os.unlink(self.address)
             except FileNotFoundError:

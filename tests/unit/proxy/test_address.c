@@ -5,7 +5,9 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <stdio.h>
 
 #include "proxy/address.h"
 
@@ -172,6 +174,79 @@ static void addresses_are_equal_or_not(void **state)
     }
 }
 
+/* One letter for each address: lower case is 192.0.2.<letter>, upper case 2001:db8::<letter>, a dot
+ * none. */
+static struct address_ip ip_of(char letter)
+{
+    struct address_ip ip = { 0 };
+
+    if (letter >= 'a' && letter <= 'z') {
+        ip.to.in.sin_family = AF_INET;
+        ip.to.in.sin_port = htons(25);
+        ip.to.in.sin_addr.s_addr = htonl(0xc0000200u | (uint32_t)letter);
+    } else if (letter >= 'A' && letter <= 'Z') {
+        ip.to.in6.sin6_family = AF_INET6;
+        ip.to.in6.sin6_port = htons(25);
+        inet_pton(AF_INET6, "2001:db8::", &ip.to.in6.sin6_addr);
+        ip.to.in6.sin6_addr.s6_addr[15] = (uint8_t)letter;
+    }
+    return ip;
+}
+
+static const struct assign_row {
+    const char *name, *before, *answers, *after;
+    unsigned changed;
+} assigns[] = {
+    { "the first answers, in their order", "....", "ba", "ba..", 3 },
+    { "no answer leaves nothing", "ab..", "", "....", 3 },
+    { "the same answers change nothing", "ab..", "ab", "ab..", 0 },
+    { "another order changes nothing", "abc.", "cab", "abc.", 0 },
+    { "one leaves, the others keep their slots", "abc.", "ac", "a.c.", 2 },
+    { "a new one takes the slot that is free", "a.c.", "acd", "adc.", 2 },
+    { "a new one takes the slot of one that left", "ab..", "ca", "ac..", 2 },
+    { "all are others", "ab..", "cd", "cd..", 3 },
+    { "both families", "....", "Aa", "Aa..", 3 },
+    { "a letter of the other family is another", "a...", "A", "A...", 1 },
+    { "an answer that is there twice counts once", "....", "aabb", "ab..", 3 },
+    { "what has no room is left out", "....", "abcdef", "abcd", 15 },
+    { "one that is in stays, though others come first", "...z", "abcdz", "abcz", 7 },
+    { "when one leaves, the next has room", "abcd", "abdef", "abed", 4 },
+    { "what is no address takes no slot", "....", ".a.", "a...", 1 },
+    { "an empty slot is not kept by an empty answer", "a.b.", "ab.", "a.b.", 0 },
+};
+
+static void answers_take_slots_and_keep_them(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT(assigns); i++) {
+        struct address_ip slots[ADDRESS_PER_ITEM], answers[8];
+        size_t count = strlen(assigns[i].answers);
+        unsigned changed;
+
+        for (size_t j = 0; j < ADDRESS_PER_ITEM; j++)
+            slots[j] = ip_of(assigns[i].before[j]);
+        for (size_t j = 0; j < count; j++)
+            answers[j] = ip_of(assigns[i].answers[j]);
+        changed = address_assign(answers, count, slots);
+        if (changed != assigns[i].changed)
+            fail_msg("%s: changed %x", assigns[i].name, changed);
+        for (size_t j = 0; j < ADDRESS_PER_ITEM; j++) {
+            struct address_ip wanted = ip_of(assigns[i].after[j]);
+            struct address one = address_of_ip(&slots[j]), other = address_of_ip(&wanted);
+
+            if (!address_equal(&one, &other))
+                fail_msg("%s: slot %zu", assigns[i].name, j);
+        }
+    }
+}
+
+static void a_message_holds_what_the_channel_takes(void **state)
+{
+    (void)state;
+    assert_true(sizeof(struct child_addresses) <= CHILD_MESSAGE_MAX);
+    assert_true(ADDRESS_MESSAGE_MOST > ADDRESS_PER_ITEM);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -181,6 +256,8 @@ int main(void)
         cmocka_unit_test(the_embedded_worker_is_a_socket_below_runtime_dir),
         cmocka_unit_test(each_item_has_its_slots_in_the_order_of_the_settings),
         cmocka_unit_test(addresses_are_equal_or_not),
+        cmocka_unit_test(answers_take_slots_and_keep_them),
+        cmocka_unit_test(a_message_holds_what_the_channel_takes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

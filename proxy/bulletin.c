@@ -1,0 +1,135 @@
+/* News for the workers.
+ *
+ * Happy path: something changed, and one message goes to each worker that runs. A channel that is
+ * full (the worker hangs) marks the worker as behind: every second it is told all again. */
+#include "proxy/bulletin.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "proxy/base/err.h"
+#include "proxy/base/log.h"
+#include "proxy/resolver.h"
+
+#define RETRY_MS 1000
+
+struct bulletin {
+    struct children *children;
+    struct resolver *resolver;
+    uv_timer_t timer;
+};
+
+static void is_behind(struct child_process *child, int error)
+{
+    if (!child->behind)
+        log_line(LOG_LEVEL_WARNING, "%s cannot be told what has changed: %s", child->plan.name,
+                 err_text(error));
+    child->behind = true;
+}
+
+/* At least one message, also where there is nothing to tell: a worker waits for it. */
+static int send_addresses(struct child_process *child, const struct child_address *slots,
+                          size_t count)
+{
+    struct child_addresses message = { .type = CHILD_ADDRESSES };
+    int r;
+
+    do {
+        size_t batch = count < ADDRESS_MESSAGE_MOST ? count : ADDRESS_MESSAGE_MOST;
+
+        message.count = (uint32_t)batch;
+        if (batch > 0)
+            memcpy(message.items, slots, batch * sizeof(*slots));
+        r = control_send(child->control, &message,
+                         offsetof(struct child_addresses, items) + batch * sizeof(*slots), -1);
+        slots += batch;
+        count -= batch;
+    } while (r == 0 && count > 0);
+    return r;
+}
+
+/* Does it run, and is it not to be told all anyway? */
+static bool is_up_to_date(const struct child_process *child)
+{
+    return child->control && child->plan.program == CONTROL_PROXY && !child->behind;
+}
+
+static void addresses_changed(void *owner, const struct child_address *slots, size_t count)
+{
+    struct bulletin *bulletin = owner;
+
+    for (size_t i = 0; i < bulletin->children->count; i++) {
+        struct child_process *child = &bulletin->children->items[i];
+        int r = is_up_to_date(child) ? send_addresses(child, slots, count) : 0;
+
+        if (r < 0)
+            is_behind(child, r);
+    }
+}
+
+static int tell_all(struct bulletin *bulletin, struct child_process *child)
+{
+    struct child_address slots[ADDRESS_SLOTS_MAX];
+    size_t count = resolver_known(bulletin->resolver, slots);
+
+    return send_addresses(child, slots, count);
+}
+
+void bulletin_tell(struct bulletin *bulletin, struct child_process *child)
+{
+    int r = tell_all(bulletin, child);
+
+    if (r < 0)
+        is_behind(child, r);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct bulletin *bulletin = timer->data;
+
+    for (size_t i = 0; i < bulletin->children->count; i++) {
+        struct child_process *child = &bulletin->children->items[i];
+
+        if (child->control && child->behind && tell_all(bulletin, child) == 0)
+            child->behind = false;
+    }
+}
+
+int bulletin_new(const struct settings *settings, struct children *children,
+                 struct bulletin **ret_bulletin)
+{
+    struct bulletin *bulletin = calloc(1, sizeof(*bulletin));
+    struct resolver_start start = { .loop = children->loop,
+                                    .settings = settings,
+                                    .health = children->health,
+                                    .changed = addresses_changed,
+                                    .owner = bulletin };
+    int r;
+
+    if (!bulletin)
+        return -ENOMEM;
+    bulletin->children = children;
+    r = resolver_new(&start, &bulletin->resolver);
+    if (r < 0) {
+        free(bulletin);
+        return r;
+    }
+    uv_timer_init(children->loop, &bulletin->timer);
+    bulletin->timer.data = bulletin;
+    uv_timer_start(&bulletin->timer, on_timer, RETRY_MS, RETRY_MS);
+    *ret_bulletin = bulletin;
+    return 0;
+}
+
+static void timer_closed(uv_handle_t *handle)
+{
+    free(handle->data);
+}
+
+void bulletin_close(struct bulletin *bulletin)
+{
+    if (!bulletin)
+        return;
+    resolver_close(bulletin->resolver);
+    uv_close((uv_handle_t *)&bulletin->timer, timer_closed);
+}

@@ -1,0 +1,36 @@
+/* What the host names of servers stand for: looked up in the supervisor, at start and again and
+ * again, so that a server may move without a restart.
+ *
+ * Every name is looked up in a thread of its own: a name server that does not answer delays neither
+ * the start, nor the loop, nor another name, nor the end. Until a name is known its slots are
+ * empty; when it cannot be looked up, what was known stays. */
+#ifndef GATEPOST_PROXY_RESOLVER_H
+#define GATEPOST_PROXY_RESOLVER_H
+
+#include <uv.h>
+
+#include "proxy/address.h"
+#include "proxy/health.h"
+
+struct resolver;
+
+struct resolver_start {
+    uv_loop_t *loop;
+    const struct settings *settings; /* borrowed until resolver_close() */
+    struct health *health;           /* ADDRESS_SLOTS_MAX; reset where a slot changes */
+    /* Some slots stand for others now. Never called before resolver_new() returns. */
+    void (*changed)(void *owner, const struct child_address *slots, size_t count);
+    void *owner;
+};
+
+/* Begins to look up the host names of all backends that a port leads to. 0 or -errno. */
+int resolver_new(const struct resolver_start *start, struct resolver **ret_resolver);
+
+/* All slots of host names that stand for an address now; returns how many. */
+size_t resolver_known(const struct resolver *resolver,
+                      struct child_address ret_slots[ADDRESS_SLOTS_MAX]);
+
+/* NULL is fine. The handles close in the loop; a look-up that hangs is left behind. */
+void resolver_close(struct resolver *resolver);
+
+#endif
