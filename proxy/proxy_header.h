@@ -15,6 +15,7 @@
 struct origin {
     struct sockaddr_storage client; /* AF_INET or AF_INET6 */
     struct sockaddr_storage server; /* where it connected to; of the same family */
+    char through[56];               /* for whoever keeps it: the balancer's own address, as text */
 };
 
 enum proxy_header_result {

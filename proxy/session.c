@@ -13,7 +13,6 @@
 #include "proxy/base/err.h"
 #include "proxy/base/log.h"
 #include "proxy/base/proxy_v2.h"
-#include "proxy/identity.h"
 #include "proxy/server.h"
 #include "proxy/tls.h"
 
@@ -112,9 +111,8 @@ void session_move(struct session *session, enum session_state state)
 static void log_end(const struct session *session)
 {
     struct tls_facts tls = { .version = "", .cipher = "" };
-    char escaped[260], detail[1200], through[56];
+    char escaped[260], detail[1200];
     struct text login = TEXT_OVER(escaped), more = TEXT_OVER(detail);
-    struct sockaddr_storage balancer, own;
     const char *how = "plain";
 
     if (session->tls_up) {
@@ -130,9 +128,8 @@ static void log_end(const struct session *session)
     if (session->target)
         text_printf(&more, " backend=%s%s", session->target->settings->name,
                     session->backend_used ? "" : " (not needed)");
-    if (session->origin && identity_addresses(&session->client, NULL, &balancer, &own) == 0)
-        text_printf(&more, " through=%s",
-                    proxy_v2_address_text(&balancer, through, sizeof(through)));
+    if (session->origin)
+        text_printf(&more, " through=%s", session->origin->through);
     log_line(LOG_LEVEL_INFO,
              "session %s: client %s, port %s %u, %s%s%s%s%s,%s in=%" PRIu64 " out=%" PRIu64
              " ms=%" PRIu64 ": %s",

@@ -158,6 +158,9 @@ void front_proxy_timeout(struct session *session)
     no_header(session, "sends no PROXY header in time");
 }
 
+_Static_assert(sizeof(((struct origin *)0)->through) == sizeof(((struct session *)0)->peer),
+               "the peer's text is kept there");
+
 static bool keep_origin(struct session *session, const struct origin *origin)
 {
     session->origin = malloc(sizeof(*session->origin));
@@ -166,6 +169,7 @@ static bool keep_origin(struct session *session, const struct origin *origin)
         return false;
     }
     *session->origin = *origin;
+    memcpy(session->origin->through, session->peer, sizeof(session->peer));
     session_know_client(session, &origin->client);
     return true;
 }
