@@ -234,10 +234,12 @@ const char *tls_failure(const struct stream *stream)
 
 void tls_note_broken(struct tls *tls, bool fin)
 {
-    char room[80];
+    char room[512];
     struct text words = TEXT_OVER(room);
 
-    if (fin)
+    if (tls->is_client && spoke_no_tls(tls))
+        put_first_line(tls, &words);
+    else if (fin)
         text_printf(&words, "the %s closed the connection in the handshake", peer(tls));
     else
         text_puts(&words, "the connection broke in the handshake");
