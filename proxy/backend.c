@@ -259,16 +259,32 @@ static void put_socket_owner(const struct backend_address *address, struct text 
                     (unsigned)status.st_gid, (unsigned)status.st_mode & 07777);
 }
 
+static void put_fault(const struct backend_address *address, int error, const char *cause,
+                      struct text *words)
+{
+    text_puts(words, cause);
+    if (error < 0)
+        text_printf(words, ": %s", err_text(error));
+    put_socket_owner(address, words);
+}
+
+static void note_fault(struct backend_address *address, int error, const char *cause)
+{
+    char room[640];
+    struct text words = TEXT_OVER(room);
+
+    put_fault(address, error, cause, &words);
+    free(address->fault);
+    address->fault = strdup(text_str(&words));
+}
+
 static void log_outage(const struct backend_address *address, int error, const char *cause)
 {
     char where[ADDRESS_TEXT_MAX], room[640];
     struct text words = TEXT_OVER(room);
 
     address_text(&address->to, where);
-    text_puts(&words, cause);
-    if (error < 0)
-        text_printf(&words, ": %s", err_text(error));
-    put_socket_owner(address, &words);
+    put_fault(address, error, cause, &words);
     log_line(LOG_LEVEL_WARNING, "backend %s (%s) is out of service: %s", name_of(address), where,
              text_str(&words));
 }
@@ -466,9 +482,8 @@ static void note_relay_test(struct backend_address *address, bool tls, bool open
 static int keep_list(struct backend_address *address, bool tls, struct capabilities *list)
 {
     const struct settings_list *hide = &address->backend->settings->hide;
-    struct capabilities *kept = capabilities_ref(list);
-
-    (void)hide;
+    struct capabilities *kept =
+        hide->count > 0 ? capabilities_without(list, hide) : capabilities_ref(list);
 
     if (!kept)
         return -ENOMEM;
@@ -509,6 +524,7 @@ void backend_learn_failed(struct backend_address *address, bool tls, uint64_t be
     struct backend *backend = address->backend;
 
     backend_failed(address, began_ms, error, words);
+    note_fault(address, error, words);
     for (size_t i = 0; i < backend->count; i++)
         if (backend->addresses[i].known[tls].learning)
             return; /* there is hope yet */
@@ -610,6 +626,7 @@ void backend_deinit(struct backend *backend)
         backend_learn_stop(&backend->addresses[i], false);
         backend_learn_stop(&backend->addresses[i], true);
         forget(&backend->addresses[i]);
+        free(backend->addresses[i].fault);
     }
     for (int tls = 0; tls < 2; tls++)
         capabilities_unref(backend->common[tls].list);

@@ -58,6 +58,9 @@ struct span capabilities_mechanisms(const struct capabilities *list);
 void capabilities_write(const struct capabilities *list, const struct dialogue_rule *rule, bool tls,
                         struct text *into);
 
+/* Why clients are not shown this item of the list: words for people; static. NULL: they are. */
+const char *capabilities_why_hidden(const struct capabilities *list, const struct capability *item);
+
 /* Can a server that says `now` do all that a client was told from `offered`? PIPELINING (the proxy
  * bridges it) and a lower SIZE (the server enforces it) do not count. False: *ret_missing is the
  * first keyword (or SASL mechanism) that is gone. */

@@ -143,3 +143,16 @@ void capabilities_write(const struct capabilities *list, const struct dialogue_r
     else
         write_ehlo(list, rule, tls, into);
 }
+
+const char *capabilities_why_hidden(const struct capabilities *list, const struct capability *item)
+{
+    if (capability_is(item->keyword, "STARTTLS") || capability_is(item->keyword, "STLS"))
+        return "TLS with clients is made here";
+    if (capability_is(item->keyword, "XCLIENT") || capability_is(item->keyword, "XFORWARD"))
+        return "for proxies alone";
+    if (!capabilities_understood(list, item->keyword))
+        return "not known to work through a proxy";
+    if (!capabilities_first_of_its_kind(list, item))
+        return "said twice";
+    return NULL;
+}

@@ -18,10 +18,13 @@
  *                          session_front.c DETECT, NEGOTIATE, LEARN, HANDSHAKE
  *                          session_connect.c, greet.c, identity.c   CONNECT
  *                          relay.c         RELAY, through inspect_smtp.c or inspect_pop3.c
- *                          backend.c       what was learned of a server
+ *                          backend.c       its addresses: which serves, what each can do
+ *                          backend_learn.c the dialogue by which one is learned and checked
+ *                          address.c, health.c, policy.c   slots, in service or out, order
  *                          negotiate.c     the dialogue before a server is needed; dialect_*.c
  *                          detect.c, hints.c, limits.c, capabilities.c, message_scan.c   pure
  *                          stream.c, tls.c, tls_*.c, tickets.c   octets, TLS
+ *   the check              probe.c         -t --probe: asks every server, and reports
  *   shared by both         base/           spans, text, log, bundle, start of a child
  *
  * Exit codes are those of sysexits.h (supervisor.h): 64 usage, 69 port in use, 78 configuration. */
@@ -37,19 +40,21 @@
 
 #include "gatepost_build.h"
 #include "proxy/base/child.h"
+#include "proxy/base/err.h"
 #include "proxy/base/log.h"
 #include "proxy/configuration.h"
+#include "proxy/probe.h"
 #include "proxy/server.h"
 #include "proxy/supervisor.h"
 
 #define DEFAULT_PATH "/etc/gatepost/gatepost.ini"
 
-enum option_key { OPTION_WORKER = 0x100 };
+enum option_key { OPTION_WORKER = 0x100, OPTION_PROBE };
 
 struct options {
     const char *path;
     const char *explain; /* NULL: not asked */
-    bool check, worker, want_explain;
+    bool check, probe, worker, want_explain;
 };
 
 const char *argp_program_version = "gatepost " GATEPOST_VERSION;
@@ -61,6 +66,9 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     switch (key) {
     case 'c':
         options->path = argument;
+        return 0;
+    case OPTION_PROBE:
+        options->probe = true;
         return 0;
     case 't':
         options->check = true;
@@ -77,6 +85,8 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
             argp_error(state, "unknown argument: %s", argument);
         return 0;
     case ARGP_KEY_END:
+        if (options->probe && !options->check)
+            argp_error(state, "--probe goes with -t: gatepost -t --probe");
         if (options->want_explain && !options->explain)
             argp_error(state, "explain what? gatepost explain KEY");
         return 0;
@@ -89,6 +99,8 @@ static const struct argp_option option_table[] = {
     { "config", 'c', "FILE", 0, "Read settings from FILE (default " DEFAULT_PATH ")", 0 },
     { "test", 't', NULL, 0, "Check the settings, certificates and users, tell all faults, and exit",
       0 },
+    { "probe", OPTION_PROBE, NULL, 0,
+      "With -t: also ask every server what it can do, and tell what clients are offered", 0 },
     { "worker", OPTION_WORKER, NULL, OPTION_HIDDEN, NULL, 0 },
     { NULL, 0, NULL, 0, NULL, 0 },
 };
@@ -128,11 +140,21 @@ static int run_worker(void)
     return code;
 }
 
-static int check(const char *path)
+/* An exit code. */
+static int probe(const struct configuration *configuration)
+{
+    int r = probe_run(configuration, stdout);
+
+    if (r < 0)
+        fprintf(stderr, "gatepost: the servers cannot be asked: %s\n", err_text(r));
+    return r < 0 ? EX_OSERR : r > 0 ? EX_UNAVAILABLE : EX_OK;
+}
+
+static int check(const char *path, bool with_probe)
 {
     struct diagnostics diagnostics;
     struct configuration configuration;
-    int r;
+    int r, code = EX_CONFIG;
 
     diagnostics_init(&diagnostics);
     r = configuration_load(path, &diagnostics, &configuration);
@@ -143,10 +165,11 @@ static int check(const char *path)
         if (diagnostics.warnings > 0)
             printf(" (%zu warning%s)", diagnostics.warnings, diagnostics.warnings == 1 ? "" : "s");
         printf("\n");
+        code = with_probe ? probe(&configuration) : EX_OK;
         configuration_deinit(&configuration);
     }
     diagnostics_deinit(&diagnostics);
-    return r == 0 ? EX_OK : EX_CONFIG;
+    return code;
 }
 
 static int run_supervisor(const char *path)
@@ -177,7 +200,7 @@ int main(int argc, char **argv)
     if (options.explain)
         return settings_explain(options.explain, stdout) == 0 ? EX_OK : EX_USAGE;
     if (options.check)
-        return check(options.path);
+        return check(options.path, options.probe);
     umask(0077); /* modes of folders and sockets are set on purpose */
     signal(SIGPIPE, SIG_IGN);
     return run_supervisor(options.path);
