@@ -71,7 +71,8 @@ static void set_up(struct play *play, uint8_t first, uint8_t second)
         .require_auth = first & 64,
         .apop = first & 128,
         .legacy_auth_line = second & 4,
-        .max_errors = 1 + (second >> 3),
+        .max_errors = 1 + (second >> 3 & 15),
+        .reads_login = second & 128,
         .port = 995,
         .starttls_port = 110,
     };
@@ -98,7 +99,7 @@ static void check_reply(struct span reply)
 static void check_forward(const struct play *play, struct span line)
 {
     const struct negotiate *negotiate = &play->negotiate;
-    bool login = span_starts_nocase(line, SPAN_LIT("AUTH")) ||
+    bool login = negotiate->login || span_starts_nocase(line, SPAN_LIT("AUTH")) ||
                  span_starts_nocase(line, SPAN_LIT("PASS")) ||
                  span_starts_nocase(line, SPAN_LIT("APOP"));
 
@@ -106,6 +107,13 @@ static void check_forward(const struct play *play, struct span line)
               span_find(line, '\0') == line.size,
           "a forwarded command holds a control");
     check(line.size + 2 <= (login ? AUTH_LINE_MAX : SMTP_PATH_LINE_MAX), "it is too long");
+    if (negotiate->login) {
+        check(play->rule.reads_login && login_ready(negotiate->login), "a login that is not read");
+        check(negotiate_user(negotiate).size > 0, "a login of nobody");
+    } else {
+        check(!play->rule.reads_login || !span_starts_nocase(line, SPAN_LIT("AUTH ")),
+              "a login was not read");
+    }
     check(!negotiate->told_plain, "a port that speaks TLS first forwards in clear");
     if (negotiate->tls || play->rule.require_tls == REQUIRE_TLS_NO)
         return;
@@ -132,8 +140,10 @@ static void judge(struct play *play, int result, struct span line)
     check_reply(text_span(&reply));
     note(play, text_span(&reply), (unsigned char)verdict);
     note(play, span_of(negotiate->hello, negotiate->hello_size), negotiate->errors);
-    if (verdict == NEGOTIATE_FORWARD)
+    if (verdict == NEGOTIATE_FORWARD) {
         check_forward(play, line);
+        negotiate_forget_login(negotiate);
+    }
     if (verdict == NEGOTIATE_TLS) {
         check(++play->tls_count == 1 && !negotiate->tls, "TLS was accepted twice");
         negotiate_tls_done(negotiate);
@@ -152,7 +162,8 @@ static uint64_t play_all(uint8_t first, uint8_t second, struct span input, size_
         int result;
 
         input = span_skip(input, in.size);
-        while (!play.closed && (result = line_next(&play.line, &in, &line)) != LINE_MORE) {
+        while (!play.closed && (play.line.limit = negotiate_line_limit(&play.negotiate),
+                                result = line_next(&play.line, &in, &line)) != LINE_MORE) {
             check(result > 0, "no memory");
             judge(&play, result, line);
         }

@@ -49,7 +49,7 @@ struct drive {
     struct inspect_pop3 pop3_inspect;
     struct bytes waiting; /* from the client, not taken yet */
     struct bytes to_server, to_client;
-    int end; /* INSPECT_TLS, INSPECT_CLOSE or INSPECT_CUT; 0: it goes on */
+    int end; /* INSPECT_TLS, INSPECT_HAND_BACK, INSPECT_CLOSE or INSPECT_CUT; 0: it goes on */
     bool waits;
     unsigned pieces;
 };
@@ -74,6 +74,14 @@ static inline void drive_stop(struct drive *drive)
     free(drive->waiting.data);
     free(drive->to_server.data);
     free(drive->to_client.data);
+}
+
+static inline void drive_hand_back(struct drive *drive)
+{
+    if (drive->pop3)
+        drive->pop3_inspect.hands_back = true;
+    else
+        drive->smtp.hands_back = true;
 }
 
 static inline int drive_call(struct drive *drive, bool client, struct span *in, struct span *piece)
@@ -124,7 +132,9 @@ static inline size_t drive_block(struct drive *drive, bool client, struct span b
             drive->waits = true;
             break;
         case INSPECT_TLS:
-            if (!client)
+        case INSPECT_HAND_BACK: /* the line comes back to who gave it */
+            if (!client ||
+                (r == INSPECT_HAND_BACK && (piece.size < 2 || piece.data[piece.size - 1] != '\n')))
                 abort();
             /* fall through */
         case INSPECT_CLOSE:

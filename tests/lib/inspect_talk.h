@@ -46,14 +46,15 @@ struct talk {
     struct talk_step steps[TALK_STEPS_MAX];
     /* how the session starts; what is 0 is the usual */
     bool tls, no_tls, no_hello, no_pipelining, no_chunking, require_auth, apop, no_other_ports;
+    bool hands_back; /* logins, behind the first step */
     enum require_tls require_tls;
     enum bare_newline bare_newline;
     unsigned max_errors, errors_before;
     uint64_t size_limit;
     const char *user;
     /* how it stands at the end */
-    int end;                     /* INSPECT_TLS or INSPECT_CLOSE; 0: it goes on */
-    enum inspect_phase phase;    /* looked at where it goes on */
+    int end;                  /* INSPECT_TLS, INSPECT_HAND_BACK or INSPECT_CLOSE; 0: it goes on */
+    enum inspect_phase phase; /* looked at where it goes on */
     enum inspect_end client_end; /* the same */
     bool waits;                  /* the client must not be read */
     bool secret;
@@ -130,6 +131,8 @@ static inline void talk_play(const struct talk *talk, bool pop3, size_t step_siz
     for (unsigned i = 0; i < TALK_STEPS_MAX && talk->steps[i].side; i++) {
         const struct talk_step *step = &talk->steps[i];
 
+        if (i == 1 && talk->hands_back)
+            drive_hand_back(&drive);
         (step->side == 'C' ? drive_client : drive_server)(&drive, step->said);
         talk_expect(talk, i, "the server should get", &drive.to_server, step->to_server);
         talk_expect(talk, i, "the client should get", &drive.to_client, step->to_client);

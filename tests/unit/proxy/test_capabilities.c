@@ -521,6 +521,44 @@ static void what_is_hidden_goes_and_nothing_comes(void **state)
     }
 }
 
+static const struct before_row {
+    const char *name;
+    enum port_protocol protocol;
+    const char *list;
+    const char *left;
+} before_rows[] = {
+    { "mechanisms that can be read stay, as the server writes them", PROTOCOL_SMTP,
+      "250-a\r\n250-SIZE 5\r\n250 AUTH CRAM-MD5 login XOAUTH2 PLAIN\r\n",
+      "250-a\r\n250-SIZE 5\r\n250 AUTH login PLAIN\r\n" },
+    { "where none can be read there is no login", PROTOCOL_SMTP,
+      "250-a\r\n250-AUTH CRAM-MD5 SCRAM-SHA-256\r\n250 DSN\r\n", "250-a\r\n250 DSN\r\n" },
+    { "keywords of SMTP that POP3 would lose stay", PROTOCOL_SMTP,
+      "250-a\r\n250-LANG\r\n250 UTF8\r\n", "250-a\r\n250-LANG\r\n250 UTF8\r\n" },
+    { "what is said to a server before a login goes", PROTOCOL_POP3,
+      "+OK\r\nUSER\r\nlang\r\nUTF8 USER\r\nTOP\r\nSASL PLAIN CRAM-MD5\r\n.\r\n",
+      "+OK\r\nUSER\r\nTOP\r\nSASL PLAIN\r\n.\r\n" },
+    { "a server without EHLO", PROTOCOL_SMTP, NULL, NULL },
+    { "a server without CAPA still knows USER", PROTOCOL_POP3, NULL, NULL },
+};
+
+static void rule_13_before_routing_only_what_every_login_keeps_is_offered(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT(before_rows); i++) {
+        const struct before_row *row = &before_rows[i];
+        struct capabilities *list = list_of(row->protocol, row->list);
+        struct capabilities *wanted = list_of(row->protocol, row->left);
+        struct capabilities *left = capabilities_before_routing(list);
+
+        assert_non_null(left);
+        capabilities_unref(list); /* `left` must not point into it */
+        if (!capabilities_equal(left, wanted))
+            fail_msg("%s", row->name);
+        capabilities_unref(left);
+        capabilities_unref(wanted);
+    }
+}
+
 static void lists_that_differ_are_not_equal(void **state)
 {
     static const char *const lists[] = {
@@ -564,6 +602,7 @@ static void a_list_lives_until_its_last_reference_is_gone(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rule_13_before_routing_only_what_every_login_keeps_is_offered),
         cmocka_unit_test(rule_24_replies_of_another_form_are_refused),
         cmocka_unit_test(rule_24_lists_have_limits),
         cmocka_unit_test(the_longest_list_fits_into_a_reply),

@@ -609,9 +609,71 @@ static void what_stands_together_passes_as_one_piece(void **state)
     drive_stop(&drive);
 }
 
+static const struct talk hand_back[] = {
+    { .name = "the login that chose this server passes, and all behind it",
+      .steps = { C("PASS x\r\n"), S(OK), C("CAPA\r\n"),
+                 SX("+OK\r\nTOP\r\n.\r\n", "", MASKED "TOP\r\n" OURS ".\r\n"),
+                 C("USER a\r\nLANG de\r\n"), S(ERR OK) },
+      .hands_back = true,
+      .user = "joe",
+      .login = "joe" },
+    { .name = "USER behind a login that failed",
+      .steps = { C("PASS x\r\n"), S(ERR), CX("USER ann\r\nPASS y\r\n", "", "USER ann\r\n") },
+      .hands_back = true,
+      .user = "joe",
+      .failed = 1,
+      .end = INSPECT_HAND_BACK },
+    { .name = "PASS again",
+      .steps = { C("PASS x\r\n"), S(ERR), CX("PASS y \r\n", "", "PASS y \r\n") },
+      .hands_back = true,
+      .user = "joe",
+      .failed = 1,
+      .end = INSPECT_HAND_BACK },
+    { .name = "AUTH",
+      .steps = { C("PASS x\r\n"), S(ERR), CX("AUTH PLAIN\n", "", "AUTH PLAIN\r\n") },
+      .hands_back = true,
+      .failed = 1,
+      .end = INSPECT_HAND_BACK },
+    { .name = "CAPA waits for what is outstanding",
+      .steps = { C("PASS x\r\n"), S(ERR), CX("NOOP\r\nCAPA\r\n", "NOOP\r\n", ""),
+                 SX(OK, "", OK "CAPA\r\n") },
+      .hands_back = true,
+      .failed = 1,
+      .end = INSPECT_HAND_BACK },
+    { .name = "UTF8, which the next server would not know of",
+      .steps = { C("PASS x\r\n"), S(ERR), CX("UTF8\r\n", "", "UTF8\r\n") },
+      .hands_back = true,
+      .failed = 1,
+      .end = INSPECT_HAND_BACK },
+    { .name = "where TLS is required it is refused here",
+      .steps = { C("NOOP\r\n"), S(OK), CX("USER ann\r\n", "", TLS_HINT) },
+      .hands_back = true,
+      .secret = true,
+      .require_tls = REQUIRE_TLS_AUTH,
+      .errors = 1 },
+    { .name = "NOOP and QUIT pass",
+      .steps = { C("PASS x\r\n"), S(ERR), C("NOOP\r\n"), S(OK), C("QUIT\r\n"), S(OK) },
+      .hands_back = true,
+      .failed = 1,
+      .quit = true },
+    { .name = "where logins are not handed back they pass",
+      .steps = { C("PASS x\r\n"), S(ERR), C("USER ann\r\nPASS y\r\n"), S(OK OK) },
+      .user = "joe",
+      .secret = true,
+      .failed = 1,
+      .login = "ann" },
+};
+
+static void rule_22_a_login_is_handed_back_where_it_chooses_the_server(void **state)
+{
+    (void)state;
+    PLAY(hand_back, true);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rule_22_a_login_is_handed_back_where_it_chooses_the_server),
         cmocka_unit_test(a_mailbox_is_read),
         cmocka_unit_test(rule_15_order_and_synchronisation),
         cmocka_unit_test(rule_2_bad_lines_never_reach_the_server),

@@ -1052,6 +1052,72 @@ static void nothing_is_held_between_commands(void **state)
     drive_stop(&drive);
 }
 
+#define AUTH   "AUTH PLAIN AGpvZQBwYXNz\r\n"
+#define FAILED "535 5.7.8 no\r\n"
+#define IN     "235 2.7.0 welcome\r\n"
+
+static const struct talk hand_back[] = {
+    { .name = "the login that chose this server passes",
+      .steps = { C(AUTH), S(IN), C("NOOP\r\n"), S(OK) },
+      .hands_back = true,
+      .login = "joe" },
+    { .name = "a login behind one that failed",
+      .steps = { C(AUTH), S(FAILED), CX(AUTH, "", AUTH) },
+      .hands_back = true,
+      .failed = 1,
+      .end = INSPECT_HAND_BACK },
+    { .name = "a mechanism that nobody reads, and none at all",
+      .steps = { C("NOOP\r\n"), S(OK), CX("auth CRAM-MD5\r\n", "", "auth CRAM-MD5\r\n") },
+      .hands_back = true,
+      .end = INSPECT_HAND_BACK },
+    { .name = "a login behind mail that needed none",
+      .steps = { C(MAIL), S(OK), C("RSET\r\n"), S(OK), CX(AUTH, "", AUTH) },
+      .hands_back = true,
+      .end = INSPECT_HAND_BACK },
+    { .name = "a login waits for what is outstanding",
+      .steps = { C("NOOP\r\n"), S(OK), CX("NOOP\r\n" AUTH, "NOOP\r\n", ""), SX(OK, "", OK AUTH) },
+      .hands_back = true,
+      .end = INSPECT_HAND_BACK },
+    { .name = "EHLO and HELO, for what they are answered depends on the login",
+      .steps = { C("NOOP\r\n"), S(OK), CX("ehlo me\r\n", "", "ehlo me\r\n") },
+      .hands_back = true,
+      .end = INSPECT_HAND_BACK },
+    { .name = "HELO inside a transaction, which it ends",
+      .steps = { C(MAIL), S(OK), CX("HELO me\r\n", "", "HELO me\r\n") },
+      .hands_back = true,
+      .end = INSPECT_HAND_BACK },
+    { .name = "a login inside a transaction is refused here",
+      .steps = { C(MAIL), S(OK),
+                 CX(AUTH, "", "503 5.5.1 AUTH is not allowed inside a transaction\r\n"), C(RCPT),
+                 S(OK) },
+      .hands_back = true,
+      .errors = 1 },
+    { .name = "a login behind a MAIL that was refused",
+      .steps = { C(MAIL), S("550 no\r\n"), CX(AUTH, "", AUTH) },
+      .hands_back = true,
+      .end = INSPECT_HAND_BACK },
+    { .name = "after a login all passes",
+      .steps = { C(AUTH), S(IN), C(AUTH), S("503 already\r\n"), C("HELO me\r\n"), S(OK) },
+      .hands_back = true,
+      .login = "joe" },
+    { .name = "a line that is too long is no login",
+      .steps = { C("NOOP\r\n"), S(OK), CX("EHLO " X100("123456") "\r\n", "", TOO_LONG) },
+      .hands_back = true,
+      .secret = true,
+      .errors = 1 },
+    { .name = "where logins are not handed back they pass",
+      .steps = { C(AUTH), S(FAILED), C(AUTH), S(IN) },
+      .secret = true,
+      .failed = 1,
+      .login = "joe" },
+};
+
+static void rule_13_a_login_is_handed_back_where_it_chooses_the_server(void **state)
+{
+    (void)state;
+    PLAY(hand_back, false);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1063,6 +1129,7 @@ int main(void)
         cmocka_unit_test(rules_12_14_17_18_what_the_port_does_not_allow),
         cmocka_unit_test(rule_16_messages_and_chunks),
         cmocka_unit_test(rule_13_auth_is_watched),
+        cmocka_unit_test(rule_13_a_login_is_handed_back_where_it_chooses_the_server),
         cmocka_unit_test(rule_9_ehlo_is_masked),
         cmocka_unit_test(rule_6_what_a_clients_end_means),
         cmocka_unit_test(what_stands_together_passes_as_one_piece),

@@ -32,6 +32,7 @@ struct row {
     unsigned max_errors; /* 0: 10 */
     unsigned errors;     /* counted at the end, looked at where not 0 */
     bool tls, implicit_tls, no_tls, require_auth, apop, legacy_auth_line, no_other_ports;
+    bool reads_login;
     uint64_t size_limit;
 };
 
@@ -60,6 +61,7 @@ static void set_up(struct play *play, const struct row *row, enum port_protocol 
         .require_auth = row->require_auth,
         .legacy_auth_line = row->legacy_auth_line,
         .apop = row->apop,
+        .reads_login = row->reads_login,
         .max_errors = row->max_errors ? row->max_errors : 10,
         .size_limit = row->size_limit,
         .port = row->implicit_tls ? 995 : 110,
@@ -74,6 +76,25 @@ static void set_up(struct play *play, const struct row *row, enum port_protocol 
     negotiate_init(&play->negotiate, &play->rule, row->tls);
     line_init(&play->line, pop3 ? LINE_LENIENT : LINE_STRICT,
               negotiate_line_limit(&play->negotiate));
+}
+
+/* A login that was read is replayed, and then it is over. */
+static void note_login(struct play *play, struct span line)
+{
+    struct login *login = play->negotiate.login;
+    char room[16];
+    struct text nothing = TEXT_OVER(room);
+
+    if (!login)
+        return;
+    text_puts(&play->out, "<LOGIN ");
+    text_put(&play->out, negotiate_user(&play->negotiate));
+    text_puts(&play->out, " BY ");
+    text_put(&play->out, login_command(login)); /* with CRLF */
+    assert_int_equal(negotiate_line(&play->negotiate, line, &nothing), NEGOTIATE_FORWARD);
+    assert_int_equal(nothing.size, 0);
+    negotiate_forget_login(&play->negotiate);
+    assert_null(play->negotiate.login);
 }
 
 static void note_verdict(struct play *play, int verdict, struct span line)
@@ -94,6 +115,7 @@ static void note_verdict(struct play *play, int verdict, struct span line)
         text_puts(&play->out, " AFTER ");
         text_put(&play->out, span_of(play->negotiate.hello, play->negotiate.hello_size));
         text_puts(&play->out, ">\r\n");
+        note_login(play, line);
         return;
     case NEGOTIATE_CLOSE:
         text_puts(&play->out, "<CLOSE>\r\n");
@@ -132,7 +154,8 @@ static void feed(struct play *play, struct span input, size_t piece)
 
         assert_non_null(copy);
         memcpy(copy, input.data, size);
-        while (!play->closed && (result = line_next(&play->line, &in, &line)) != LINE_MORE)
+        while (!play->closed && (play->line.limit = negotiate_line_limit(&play->negotiate),
+                                 result = line_next(&play->line, &in, &line)) != LINE_MORE)
             one_line(play, result, line);
         free(copy);
         input = span_skip(input, size);
@@ -399,6 +422,72 @@ static const struct row smtp_rows[] = {
       .tls = true, .out = "<LEARN>|250-|250-SIZE|250 AUTH|<FORWARD MAIL" },
 };
 
+#define JOE_PASS "AGpvZQBwYXNz" /* NUL joe NUL pass */
+
+static const struct row smtp_login_rows[] = {
+    { "PLAIN with an initial response", EHLO "AUTH PLAIN " JOE_PASS "\r\nNOOP\r\n",
+      .out = EHLO_OUT "<FORWARD AUTH PLAIN|<LOGIN joe BY AUTH PLAIN " JOE_PASS "$|250" },
+    { "PLAIN without", EHLO "AUTH plain\r\n" JOE_PASS "\r\n",
+      .out = EHLO_OUT "334 $|<FORWARD " JOE_PASS " AFTER EHLO me>$|<LOGIN joe BY AUTH plain$" },
+    { "LOGIN", EHLO "AUTH LOGIN\r\nam9l\r\ncGFzcw==\r\n",
+      .out = EHLO_OUT "334 VXNlcm5hbWU6$|334 UGFzc3dvcmQ6$|<FORWARD cGFzcw==|<LOGIN joe BY AUTH "
+                      "LOGIN$" },
+    { "other mechanisms are refused", EHLO "AUTH CRAM-MD5\r\nAUTH NTLM\r\n", .errors = 2,
+      .list = "250-x\r\n250 AUTH PLAIN CRAM-MD5 NTLM\r\n", .tls = true,
+      .out = "<LEARN>|250-|250 AUTH|504 5.5.4|504 5.5.4" },
+    { "one that the server does not offer is refused", EHLO "AUTH LOGIN\r\n", .tls = true,
+      .list = "250-x\r\n250 AUTH PLAIN\r\n", .out = "<LEARN>|250-|250 AUTH|504 5.5.4" },
+    { "cancelled, which is no error, and then in order",
+      EHLO "AUTH PLAIN\r\n*\r\nAUTH PLAIN " JOE_PASS "\r\n", .max_errors = 1,
+      .out = EHLO_OUT "334 $|501 5.7.0|<FORWARD|<LOGIN joe BY" },
+    { "no base64 counts as an error", EHLO "AUTH PLAIN !\r\nAUTH PLAIN\r\n!\r\nNOOP\r\n",
+      .out = EHLO_OUT "501 5.5.2|334 $|501 5.5.2|250", .errors = 2 },
+    { "too many of them", EHLO "AUTH PLAIN\r\n!\r\n", .max_errors = 1,
+      .out = EHLO_OUT "334|501 5.5.2|421 4.7.0|<CLOSE>" },
+    { "an answer is no command, whatever it says", EHLO "AUTH PLAIN\r\nQUIT\r\nNOOP\r\n",
+      .out = EHLO_OUT "334|501 5.5.2|250" },
+    { "a verb of HTTP as an answer", EHLO "AUTH PLAIN\r\nGET /\r\nNOOP\r\n",
+      .out = EHLO_OUT "334|501 5.5.2|250" },
+    { "an answer of 12,288 octets", EHLO "AUTH PLAIN\r\n~\r\n", .fill = 12286,
+      .out = EHLO_OUT "334|501 5.5.2 The login" },
+    { "an answer of 12,289 octets ends the login", EHLO "AUTH PLAIN\r\n~\r\nNOOP\r\n",
+      .fill = 12287, .out = EHLO_OUT "334|500 5.5.2 Line too long|250", .errors = 1 },
+    { "a spoiled answer ends the login", EHLO "AUTH PLAIN\r\nab\rcd\r\nNOOP\r\n",
+      .out = EHLO_OUT "334|500 5.5.2 A line|250", .errors = 1 },
+    { "before EHLO there is no login", "AUTH PLAIN " JOE_PASS "\r\n", .out = "503 5.5.1" },
+    { "nor before TLS where that is required", EHLO "AUTH PLAIN " JOE_PASS "\r\n",
+      .require_tls = REQUIRE_TLS_AUTH, .out = "<LEARN>|250-|250-STARTTLS|250 SIZE|538 5.7.11" },
+    { "mail without a login is nobody's", EHLO "MAIL FROM:<>\r\n",
+      .out = EHLO_OUT "<FORWARD MAIL FROM:<> AFTER EHLO me>$" },
+};
+
+static const struct row pop3_login_rows[] = {
+    { "USER and PASS", "USER  joe \r\nPASS x\r\n",
+      .out = "+OK|<FORWARD PASS x AFTER USER  joe >$" },
+    { "PLAIN with an initial response", "AUTH PLAIN " JOE_PASS "\r\nNOOP\r\n",
+      .out = "<LEARN>|<FORWARD|<LOGIN joe BY AUTH PLAIN " JOE_PASS "$|+OK" },
+    { "PLAIN without, behind a USER of another name", "USER ann\r\nAUTH PLAIN\r\n" JOE_PASS "\r\n",
+      .out = "+OK|<LEARN>|+ $|<FORWARD " JOE_PASS " AFTER USER ann>$|<LOGIN joe BY AUTH PLAIN$" },
+    { "LOGIN of a server that says nothing of SASL", "AUTH LOGIN\nam9l\ncGFzcw==\n",
+      .list = "+OK\r\nTOP\r\n.\r\n",
+      .out = "<LEARN>|+ VXNlcm5hbWU6$|+ UGFzc3dvcmQ6$|<FORWARD|<LOGIN joe BY AUTH LOGIN$" },
+    { "another mechanism of such a server", "AUTH CRAM-MD5\r\n", .list = "+OK\r\nTOP\r\n.\r\n",
+      .out = "<LEARN>|-ERR This mechanism", .errors = 1 },
+    { "another mechanism that the server offers", "AUTH CRAM-MD5\r\n",
+      .out = "<LEARN>|-ERR This mechanism", .errors = 1 },
+    { "cancelled", "AUTH PLAIN\r\n*\r\nNOOP\r\n", .max_errors = 1,
+      .out = "<LEARN>|+ $|-ERR The login was cancelled$|+OK" },
+    { "no base64", "AUTH PLAIN\r\nPASS x\r\nNOOP\r\n", .errors = 1,
+      .out = "<LEARN>|+ $|-ERR The login cannot be read$|+OK" },
+    { "an answer may be longer than a command, and behind it the limit is that of commands again",
+      "AUTH PLAIN\r\n~\r\nNOOP ~\r\n", .fill = 300, .errors = 2,
+      .out = "<LEARN>|+ $|-ERR The login cannot be read$|-ERR line too long" },
+    { "an answer that is too long", "AUTH PLAIN\r\n~\r\nNOOP\r\n", .fill = 12287, .errors = 1,
+      .out = "<LEARN>|+ $|-ERR line too long$|+OK" },
+    { "a command that is too long", "AUTH PLAIN ~\r\nNOOP\r\n", .fill = 300, .errors = 1,
+      .out = "-ERR line too long$|+OK" },
+};
+
 #define PLAIN_CAPA                                                                                 \
     "<LEARN>|+OK|TOP$|UIDL$|USER$|SASL PLAIN CRAM-MD5$|LANG$|RESP-CODES$|AUTH-RESP-CODE$|"
 #define CAPA_OUT PLAIN_CAPA "STLS$|.$|"
@@ -594,9 +683,27 @@ static void last_words_are_one_line_in_the_words_of_the_protocol(void **state)
     }
 }
 
+static void rule_13_a_login_that_chooses_the_server_is_read(void **state)
+{
+    struct row row;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(smtp_login_rows) / sizeof(row); i++) {
+        row = smtp_login_rows[i];
+        row.reads_login = true;
+        play_all(&row, 1, PROTOCOL_SMTP);
+    }
+    for (size_t i = 0; i < sizeof(pop3_login_rows) / sizeof(row); i++) {
+        row = pop3_login_rows[i];
+        row.reads_login = true;
+        play_all(&row, 1, PROTOCOL_POP3);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rule_13_a_login_that_chooses_the_server_is_read),
         cmocka_unit_test(smtp_conversations),
         cmocka_unit_test(pop3_conversations),
         cmocka_unit_test(rule_8_and_rule_19_greetings),
