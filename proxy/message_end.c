@@ -2,7 +2,29 @@
  * borders. Cannot fail. */
 #include "proxy/message_end.h"
 
+#include "proxy/base/lanes.h"
+
 static const unsigned char end_mark[5] = { '\r', '\n', '.', '\r', '\n' };
+
+/* The first LF with a dot behind it, or in.size: in mail there are few. */
+static size_t find_lf_dot(struct span in, size_t at)
+{
+    while (at + LANES < in.size && !lanes_any(lanes_equal(lanes_load(in.data + at), '\n') &
+                                              lanes_equal(lanes_load(in.data + at + 1), '.')))
+        at += LANES;
+    while (at + 1 < in.size && (in.data[at] != '\n' || in.data[at + 1] != '.'))
+        at++;
+    return at + 1 < in.size ? at : in.size;
+}
+
+static size_t find_mark(struct span in)
+{
+    for (size_t lf = find_lf_dot(in, 0); lf < in.size; lf = find_lf_dot(in, lf + 1))
+        if (lf >= 1 && in.size - lf >= sizeof(end_mark) - 1 &&
+            memcmp(in.data + lf - 1, end_mark, sizeof(end_mark)) == 0)
+            return lf - 1;
+    return in.size;
+}
 
 /* One octet. The only proper beginning of the mark that is also found inside it is CRLF at its end,
  * and then it has ended; so after a mismatch at most this octet begins it anew. */
@@ -27,7 +49,7 @@ bool message_end_find(struct message_end *end, struct span in, size_t *ret_size)
         }
     }
     rest = span_skip(in, at);
-    found = span_search(rest, span_of(end_mark, sizeof(end_mark)));
+    found = find_mark(rest);
     if (found < rest.size) {
         end->matched = sizeof(end_mark);
         *ret_size = at + found + sizeof(end_mark);

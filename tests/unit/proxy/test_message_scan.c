@@ -221,6 +221,55 @@ static void rule_16_no_short_message_has_two_ends_for_any_reader(void **state)
     }
 }
 
+/* All strings of up to five of them, at every place of the sixteen octets that are looked at at
+ * once, with enough ordinary lines around. */
+static void rule_16_nor_has_one_whose_octets_lie_anywhere_in_long_lines(void **state)
+{
+    static const unsigned char alphabet[] = { '\r', '\n', '.', '\0', 'a' };
+    static const char line[] = "a line of forty octets, long enough: so\r\n";
+    unsigned char in[200];
+
+    (void)state;
+    for (unsigned long number = 0; number < 3125; number++)
+        for (size_t place = 0; place <= 2 * 16; place++) {
+            unsigned long digits = number;
+            size_t size = 0;
+
+            memcpy(in, line, sizeof(line) - 1);
+            memset(in + sizeof(line) - 1, 'b', place);
+            size = sizeof(line) - 1 + place;
+            for (unsigned i = 0; i < 5; i++, digits /= sizeof(alphabet))
+                in[size++] = alphabet[digits % sizeof(alphabet)];
+            memcpy(in + size, line, sizeof(line) - 1);
+            size += sizeof(line) - 1;
+            memcpy(in + size, ".\r\n", 3);
+            compare_with_reference(span_of(in, size + 3));
+        }
+}
+
+/* The end of a block at every place, with dots and newlines before it that are none. */
+static void the_end_of_a_block_is_found_at_every_place(void **state)
+{
+    static const char mark[] = "\r\n.\r\nNOOP\r\n";
+    unsigned char in[120];
+
+    (void)state;
+    for (size_t place = 4; place < 80; place++) {
+        struct message_end end = MESSAGE_END_INSIDE, by_octet = MESSAGE_END_INSIDE;
+        size_t size = 0, at = 0;
+        bool ended = false;
+
+        memset(in, '.', place);
+        in[place / 2] = '\n';
+        memcpy(in + place, mark, sizeof(mark) - 1);
+        assert_true(message_end_find(&end, span_of(in, place + sizeof(mark) - 1), &size));
+        assert_int_equal(size, place + 5);
+        while (!ended)
+            ended = message_end_find(&by_octet, span_of(in + at++, 1), &size);
+        assert_int_equal(at, place + 5);
+    }
+}
+
 static void rule_16_bare_newlines_that_end_beyond_one_window_are_found(void **state)
 {
     static unsigned char in[5000], out[5100];
@@ -290,6 +339,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rule_16_every_false_end_of_data_is_made_harmless),
         cmocka_unit_test(rule_16_no_short_message_has_two_ends_for_any_reader),
+        cmocka_unit_test(rule_16_nor_has_one_whose_octets_lie_anywhere_in_long_lines),
+        cmocka_unit_test(the_end_of_a_block_is_found_at_every_place),
         cmocka_unit_test(rule_16_bare_newlines_that_end_beyond_one_window_are_found),
         cmocka_unit_test(clean_octets_pass_as_one_piece_in_place),
         cmocka_unit_test(nothing_but_the_end_ends_a_block),
