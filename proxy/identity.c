@@ -107,14 +107,3 @@ void identity_learning_addresses(struct sockaddr_storage *ret_client,
     set_inet(ret_client, "192.0.2.1", 1024);
     set_inet(ret_destination, "192.0.2.2", 25);
 }
-
-long identity_header(const struct stream *client, const char *unique_id, unsigned char *into,
-                     size_t room)
-{
-    return identity_write(IDENTITY_PROXY_V2, client, NULL, unique_id, into, room);
-}
-
-long identity_learning_header(bool tls, unsigned char *into, size_t room)
-{
-    return identity_write_learning(IDENTITY_PROXY_V2, tls, into, room);
-}

@@ -29,9 +29,4 @@ int identity_addresses(const struct stream *client, const struct origin *origin,
 void identity_learning_addresses(struct sockaddr_storage *ret_client,
                                  struct sockaddr_storage *ret_destination);
 
-/* identity_write() and identity_write_learning() for proxy-v2. */
-long identity_header(const struct stream *client, const char *unique_id, unsigned char *into,
-                     size_t room);
-long identity_learning_header(bool tls, unsigned char *into, size_t room);
-
 #endif

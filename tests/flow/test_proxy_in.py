@@ -392,6 +392,17 @@ def test_received_lines_and_the_log_of_the_embedded_server_name_the_claimed_clie
             assert wire.read_all().startswith(b"421 ")
 
 
+@VERSION
+def test_a_header_is_read_one_octet_at_a_time_and_tls_follows(version):
+    with library.Gatepost({"listen pop3s": {"trusted": "127.0.0.1"}, "limits": {"read_size": "1"}}) as gate:
+        with connect(gate, "pop3s") as wire:
+            hello = wire.begin_tls(client_context())
+            wire.finish_tls(header_of(version, 6) + hello)
+            wire.expect("+OK")
+            wire.commands((f"USER {library.USER}", "+OK"), (f"PASS {gate.password}", "+OK"), ("QUIT", "+OK"))
+        gate.wait_for_log(r"gatepost-pop3d: .*\[2001:db8::7\]:4711")
+
+
 def test_hints_are_kept_of_the_claimed_client_and_not_of_the_balancer():
     with library.Gatepost({"listen smtp": {"trusted": "127.0.0.1", "detect_wait": "60s"}}) as gate:
         for _ in range(5):
