@@ -47,6 +47,31 @@ apt_install() {
         install -y --no-install-recommends "$@" >/dev/null
 }
 
+# unpack_packages FOLDER : FOLDER/root holds what is in the packages under `unpacked`. Nothing of it is installed or started.
+unpack_packages() {
+    local folder=$1 names package
+    names=$(sed -n 's/^unpacked: //p' "$tools/packages")
+    mkdir -p "$folder"
+    {
+        flock 9
+        [ "$(cat "$folder/names" 2>/dev/null)" != "$names" ] || return 0
+        find "$folder" -mindepth 1 -delete
+        mkdir "$folder/debs" "$folder/root"
+        apt_download "$folder/debs" $names 2>/dev/null ||
+            { [ "$(id -u)" = 0 ] && apt-get -qq update && apt_download "$folder/debs" $names; } ||
+            { echo "could not download: $names" >&2; return 1; }
+        for package in "$folder"/debs/*.deb; do
+            dpkg -x "$package" "$folder/root" || return
+        done
+        rm -r "$folder/debs"
+        echo "$names" >"$folder/names"
+    } 9>"$folder.lock"
+}
+
+apt_download() (
+    cd "$1" && shift && apt-get -qq -o APT::Sandbox::User=root download "$@" >/dev/null
+)
+
 # build FOLDER MESON-OPTION... : configures once, then builds $ninja_targets, or all; prints only what goes wrong. A folder
 # that was made with other options is made anew. One build of a folder at a time; two compilers at once at most.
 build() {
