@@ -15,13 +15,14 @@
  *   a worker               server.c        its loop, listeners, drain
  *                          snapshot.c      one configuration as a worker uses it
  *                          session.c       a session's life; session_table.c: what an event means
- *                          session_front.c DETECT, NEGOTIATE, LEARN, HANDSHAKE
+ *                          session_front.c PROXY, DETECT, NEGOTIATE, LEARN, HANDSHAKE
  *                          session_connect.c, greet.c, identity.c   CONNECT
  *                          relay.c         RELAY, through inspect_smtp.c or inspect_pop3.c
  *                          backend.c       its addresses: which serves, what each can do
  *                          backend_learn.c the dialogue by which one is learned and checked
  *                          address.c, health.c, policy.c   slots, in service or out, order
  *                          negotiate.c     the dialogue before a server is needed; dialect_*.c
+ *                          proxy_header.c, network.c   who a trusted balancer says the client is
  *                          detect.c, hints.c, limits.c, capabilities.c, message_scan.c   pure
  *                          stream.c, tls.c, tls_*.c, tickets.c   octets, TLS
  *   the check              probe.c         -t --probe: asks every server, and reports
