@@ -265,7 +265,8 @@ static void put_fault(const struct backend_address *address, int error, const ch
     text_puts(words, cause);
     if (error < 0)
         text_printf(words, ": %s", err_text(error));
-    put_socket_owner(address, words);
+    if (error == -EACCES || error == -ECONNREFUSED)
+        put_socket_owner(address, words);
 }
 
 static void note_fault(struct backend_address *address, int error, const char *cause)

@@ -2,9 +2,9 @@
  *
  * Happy path: connect, (PROXY header for 192.0.2.1,) banner, (TLS, XCLIENT,) EHLO or CAPA, relay
  * test, QUIT, goodbye, close; backend_learned() keeps what was heard. Of an opaque server only the
- * connection is tried. It fails by a refused connection, silence beyond connect_timeout, a refusal
- * or garbage: backend_learn_failed(). A full backlog is no failure: tried again until
- * connect_timeout. */
+ * connection and its TLS are tried. It fails by a refused connection, silence beyond
+ * connect_timeout, a refusal or garbage: backend_learn_failed(). A full backlog is no failure:
+ * tried again until connect_timeout. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -133,8 +133,10 @@ static void feed(struct learn *learn, struct span octets)
     case GREET_MORE:
         return;
     case GREET_TLS:
-        if (octets.size > 0 || start_tls(learn) < 0)
+        if (octets.size > 0)
             failed(learn, 0, "sends more than its reply to STARTTLS or STLS");
+        else if (start_tls(learn) < 0)
+            failed(learn, -ENOMEM, "cannot be reached by TLS");
         return;
     case GREET_READY:
         if (learn->greet.list) {
@@ -184,11 +186,18 @@ static void on_drained(struct stream *stream)
 static void on_tls(struct stream *stream, int status)
 {
     struct learn *learn = stream->owner;
+    char room[640];
+    struct text words = TEXT_OVER(room);
 
     if (learn->ended)
         return;
     if (status < 0) {
-        failed(learn, 0, tls_failure(stream));
+        text_puts(&words, tls_failure(stream)); /* which goes with the stream */
+        failed(learn, 0, text_str(&words));
+        return;
+    }
+    if (learn->address->backend->protocol == PROTOCOL_OPAQUE) {
+        done(learn);
         return;
     }
     if (learn->address->backend->settings->tls == BACKEND_TLS_STARTTLS) {
@@ -234,7 +243,7 @@ static void on_connected(uv_connect_t *request, int status)
         failed(learn, status, "cannot be reached");
         return;
     }
-    if (learn->address->backend->protocol == PROTOCOL_OPAQUE) {
+    if (learn->address->backend->protocol == PROTOCOL_OPAQUE && !learn->address->backend->tls) {
         done(learn);
         return;
     }

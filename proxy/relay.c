@@ -381,7 +381,11 @@ void relay_backend_end(struct session *session)
 
     if (opaque(session)) {
         session->backend_ended = true;
-        if (session->client_ended || session->how != STREAM_END_CLEAN) {
+        if (session->how != STREAM_END_CLEAN) { /* no end in order is made of it */
+            session_abort(session, false, "the server ended in disorder");
+            return;
+        }
+        if (session->client_ended) {
             session_finish(session, NULL);
             return;
         }

@@ -88,11 +88,13 @@ static void leave_address(struct session *session)
         next_address(session);
 }
 
-/* The address could not be used. */
+/* The address could not be used. `words` alone tell what is wrong with the server's own words. */
 static void failed(struct session *session, int error, const char *words)
 {
+    bool in_words = error == -EPROTO || error == -ENOTSUP;
+
     session->attempt->garbage = error == -EPROTO;
-    backend_failed(session->address, session->attempt->began_ms, error, words);
+    backend_failed(session->address, session->attempt->began_ms, in_words ? 0 : error, words);
     leave_address(session);
 }
 
@@ -349,7 +351,7 @@ void connect_up(struct session *session)
 void connect_tls(struct session *session)
 {
     if (session->status < 0) {
-        failed(session, -EPROTO, tls_failure(&session->backend));
+        failed(session, 0, tls_failure(&session->backend));
         return;
     }
     if (opaque(session)) {
@@ -423,7 +425,11 @@ void connect_data(struct session *session)
             return;
         }
     }
-    if ((verdict == GREET_READY || verdict == GREET_TLS) && in.size > 0)
+    if (verdict == GREET_TLS && in.size > 0) { /* an injection: RFC 3207 section 6 */
+        failed(session, -EPROTO, "sends more than its reply to STARTTLS or STLS");
+        return;
+    }
+    if (verdict == GREET_READY && in.size > 0)
         verdict = -EPROTO; /* it speaks unasked */
     switch (verdict) {
     case GREET_MORE:
