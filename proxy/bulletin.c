@@ -10,12 +10,15 @@
 #include "proxy/base/err.h"
 #include "proxy/base/log.h"
 #include "proxy/resolver.h"
+#include "proxy/route_watch.h"
 
 #define RETRY_MS 1000
 
 struct bulletin {
     struct children *children;
+    size_t listen_count;
     struct resolver *resolver;
+    struct route_watch *routes;
     uv_timer_t timer;
 };
 
@@ -67,12 +70,38 @@ static void addresses_changed(void *owner, const struct child_address *slots, si
     }
 }
 
+static int send_route(struct child_process *child, size_t listen, int fd)
+{
+    struct child_route message = { CHILD_ROUTE, (uint32_t)listen };
+
+    return control_send(child->control, &message, sizeof(message), fd);
+}
+
+static void route_changed(void *owner, size_t listen, int fd)
+{
+    struct bulletin *bulletin = owner;
+
+    for (size_t i = 0; i < bulletin->children->count; i++) {
+        struct child_process *child = &bulletin->children->items[i];
+        int r = is_up_to_date(child) ? send_route(child, listen, fd) : 0;
+
+        if (r < 0)
+            is_behind(child, r);
+    }
+}
+
 static int tell_all(struct bulletin *bulletin, struct child_process *child)
 {
     struct child_address slots[ADDRESS_SLOTS_MAX];
     size_t count = resolver_known(bulletin->resolver, slots);
+    int r = 0;
 
-    return send_addresses(child, slots, count);
+    for (size_t i = 0; r == 0 && i < bulletin->listen_count; i++) {
+        int fd = route_watch_map(bulletin->routes, i);
+
+        r = fd < 0 ? 0 : send_route(child, i, fd);
+    }
+    return r < 0 ? r : send_addresses(child, slots, count);
 }
 
 void bulletin_tell(struct bulletin *bulletin, struct child_process *child)
@@ -95,21 +124,38 @@ static void on_timer(uv_timer_t *timer)
     }
 }
 
+static int start_both(struct bulletin *bulletin, const struct settings *settings)
+{
+    uv_loop_t *loop = bulletin->children->loop;
+    struct resolver_start names = { .loop = loop,
+                                    .settings = settings,
+                                    .health = bulletin->children->health,
+                                    .changed = addresses_changed,
+                                    .owner = bulletin };
+    struct route_watch_start routes = {
+        .loop = loop, .settings = settings, .changed = route_changed, .owner = bulletin
+    };
+    int r = resolver_new(&names, &bulletin->resolver);
+
+    if (r < 0)
+        return r;
+    r = route_watch_new(&routes, &bulletin->routes);
+    if (r < 0)
+        resolver_close(bulletin->resolver);
+    return r;
+}
+
 int bulletin_new(const struct settings *settings, struct children *children,
                  struct bulletin **ret_bulletin)
 {
     struct bulletin *bulletin = calloc(1, sizeof(*bulletin));
-    struct resolver_start start = { .loop = children->loop,
-                                    .settings = settings,
-                                    .health = children->health,
-                                    .changed = addresses_changed,
-                                    .owner = bulletin };
     int r;
 
     if (!bulletin)
         return -ENOMEM;
     bulletin->children = children;
-    r = resolver_new(&start, &bulletin->resolver);
+    bulletin->listen_count = settings->listen_count;
+    r = start_both(bulletin, settings);
     if (r < 0) {
         free(bulletin);
         return r;
@@ -131,5 +177,6 @@ void bulletin_close(struct bulletin *bulletin)
     if (!bulletin)
         return;
     resolver_close(bulletin->resolver);
+    route_watch_close(bulletin->routes);
     uv_close((uv_handle_t *)&bulletin->timer, timer_closed);
 }

@@ -1,5 +1,5 @@
 /* What the proxy workers are told beside their settings, when they start and whenever it changes:
- * what the host names of servers stand for.
+ * what the host names of servers stand for, and the maps of routes.
  *
  * A worker that does not read is told all of it again, until it does. */
 #ifndef GATEPOST_PROXY_BULLETIN_H

@@ -15,6 +15,7 @@
 #include "proxy/base/err.h"
 #include "proxy/base/log.h"
 #include "proxy/folders.h"
+#include "proxy/route_watch.h"
 #include "proxy/tls_client.h"
 #include "proxy/tls_context.h"
 
@@ -210,6 +211,7 @@ int configuration_load(const char *path, struct diagnostics *diagnostics,
         r = load_all_cas(&configuration, diagnostics);
     if (r == 0) {
         check_ports(configuration.settings, diagnostics);
+        route_watch_check(configuration.settings, diagnostics);
         privileges_resolve(configuration.settings, diagnostics, &configuration.privileges);
     }
     if (r == 0 && diagnostics->errors > 0)

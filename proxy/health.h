@@ -11,8 +11,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define HEALTH_WORKERS_MAX    64
-#define HEALTH_BACK_OFF_FIRST 500  /* milliseconds until an address that failed is tried again ... \
+#define HEALTH_WORKERS_MAX 64
+#define HEALTH_BACK_OFF_FIRST                                                                      \
+    500                            /* milliseconds until an address that failed is tried again ... \
                                     */
 #define HEALTH_BACK_OFF_MOST 30000 /* ... doubled each time, to at most this; both guessed */
 

@@ -12,6 +12,7 @@
  *                          control.c       one child: fork and exec, control messages, log lines
  *                          bulletin.c      what workers are told when it changes
  *                          resolver.c      the host names of servers, looked up again and again
+ *                          route_watch.c   the maps of routes, read again when they change
  *   a worker               server.c        its loop, listeners, drain
  *                          snapshot.c      one configuration as a worker uses it
  *                          session.c       a session's life; session_table.c: what an event means

@@ -367,12 +367,40 @@ static void take_addresses(struct server *server, struct span message)
     server->has_addresses = true;
 }
 
+/* Another map for the sessions of a [listen]; each of its listeners holds a reference. */
+static void take_route(struct server *server, struct span message, int fd)
+{
+    struct child_route about;
+    struct route *route;
+    int r;
+
+    if (message.size != sizeof(about) || fd < 0)
+        return;
+    memcpy(&about, message.data, sizeof(about));
+    r = route_new(fd, &route);
+    if (r < 0) {
+        log_line(LOG_LEVEL_ERROR, "a map of routes cannot be used: %s", err_text(r));
+        return;
+    }
+    for (size_t i = 0; i < server->listener_count; i++) {
+        struct listener *listener = &server->listeners[i];
+
+        if (listener->index != about.listen)
+            continue;
+        route_unref(listener->route);
+        listener->route = route_ref(route);
+        listener->routes_told_count = 0;
+    }
+    route_unref(route);
+}
+
 /* Takes one message. False: there is none now, or the channel has ended (*ret_gone). */
 static bool take_message(struct server *server, bool *ret_gone)
 {
     unsigned char message[CHILD_MESSAGE_MAX];
     uint32_t type = 0;
-    long size = child_receive(server->child, message, NULL);
+    int fd = -1;
+    long size = child_receive(server->child, message, &fd);
 
     *ret_gone = size != -EAGAIN && size < (long)sizeof(type);
     if (size < (long)sizeof(type))
@@ -382,8 +410,12 @@ static bool take_message(struct server *server, bool *ret_gone)
         memcpy(&server->keys, message + size - sizeof(server->keys), sizeof(server->keys));
     else if (type == CHILD_ADDRESSES)
         take_addresses(server, span_of(message, (size_t)size));
+    else if (type == CHILD_ROUTE)
+        take_route(server, span_of(message, (size_t)size), fd);
     else if (type == CHILD_DRAIN)
         drain(server);
+    if (fd >= 0)
+        close(fd);
     explicit_bzero(message, sizeof(message));
     return true;
 }
@@ -456,8 +488,10 @@ static void stop(struct server *server)
     uv_walk(server->uv, close_any, NULL);
     uv_run(server->uv, UV_RUN_NOWAIT);
     snapshot_unref(server->snapshot);
-    for (size_t i = 0; i < server->listener_count; i++)
+    for (size_t i = 0; i < server->listener_count; i++) {
+        route_unref(server->listeners[i].route);
         free(server->listeners[i].backends);
+    }
     free(server->listeners);
     free(server->backends);
     uv_loop_close(server->uv);

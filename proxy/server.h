@@ -9,6 +9,7 @@
 #include "proxy/health.h"
 #include "proxy/hints.h"
 #include "proxy/limits.h"
+#include "proxy/route.h"
 #include "proxy/snapshot.h"
 #include "proxy/stats.h"
 
@@ -27,6 +28,7 @@ struct listener {
     /* `backend` and all others that a session of this listener may end at. */
     struct backend **backends;
     size_t backend_count;
+    struct route *route;               /* the map; NULL: it does not route */
     uint32_t routes_told[ROUTES_TOLD]; /* hashes of names in the map that were logged as wrong */
     uint8_t routes_told_count;
     bool paused; /* a connection waits in libuv: no session was free */

@@ -196,8 +196,6 @@ void front_start_tls(struct session *session, struct span reply, struct span beh
 void front_timeout(struct session *session);
 
 /* session_route.c */
-#define ROUTE_NAME_MAX 64 /* octets of a backend's name in a map, with its NUL */
-
 /* The backend of a user (empty: nobody logs in); NULL: it cannot be told now. */
 struct backend *route_target(const struct session *session, struct span user);
 

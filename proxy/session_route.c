@@ -83,7 +83,7 @@ static void tell_wrong(struct listener *listener, const char *name)
     if (listener->routes_told_count == ROUTES_TOLD)
         return;
     listener->routes_told[listener->routes_told_count++] = hash;
-    text_put_escaped(&escaped, span_of_text(name), ROUTE_NAME_MAX);
+    text_put_escaped(&escaped, span_of_text(name), ROUTE_BACKEND_MAX);
     log_line(LOG_LEVEL_WARNING,
              "port %s: its map names backend %s, which is not in route_backends or has no address; "
              "users that are routed there are refused for now",
@@ -91,16 +91,16 @@ static void tell_wrong(struct listener *listener, const char *name)
 }
 
 /* The backend that the map names for this user. False: the map does not know the user. */
-static bool find_name(const struct listener *listener, struct span user, char name[ROUTE_NAME_MAX])
+static bool find_name(const struct listener *listener, struct span user,
+                      char name[ROUTE_BACKEND_MAX])
 {
-    (void)listener, (void)user, (void)name;
-    return false;
+    return listener->route && route_find(listener->route, user, name);
 }
 
 struct backend *route_target(const struct session *session, struct span user)
 {
     struct listener *listener = session->listener;
-    char name[ROUTE_NAME_MAX];
+    char name[ROUTE_BACKEND_MAX];
 
     if (user.size == 0 || !find_name(listener, user, name))
         return listener->backend;

@@ -28,8 +28,8 @@ enum child_message {
     CHILD_DRAINED,   /* from the child: no session is left; it exits now */
     CHILD_ADDRESSES, /* to a proxy worker: a type and a number (both uint32_t), then so many
                         struct child_address: what names resolve to now */
-    CHILD_ROUTE,     /* to a proxy worker: type and number of the [listen] section (both uint32_t);
-                        descriptor: a sealed memfd that holds its map (cdb) */
+    CHILD_ROUTE,     /* to a proxy worker: struct child_route; descriptor: a sealed memfd that holds
+                        the map (cdb) */
 };
 
 struct child_hello {
@@ -43,6 +43,12 @@ struct child_hello {
     uint32_t groups[CHILD_GROUPS_MAX];
     uint32_t listener_count; /* listening descriptors behind the first three */
     uint32_t drain_ms;
+};
+
+/* CHILD_ROUTE. */
+struct child_route {
+    uint32_t type;
+    uint32_t listen; /* number of the [listen] section in the settings */
 };
 
 /* What a child starts with. Descriptors are the child's own. */
