@@ -47,7 +47,7 @@ struct backend_address {
         struct learn *learning;    /* NULL: no dialogue is under way */
         bool open_relay;           /* the relay test says: it relays for anybody */
     } known[2];                    /* [0] in clear, [1] under TLS */
-    char *fault; /* why the last dialogue failed, in words; NULL: none has */
+    char *fault;                   /* why the last dialogue failed, in words; NULL: none has */
     struct backend_waiters queue;  /* of sessions, where max_connections is reached */
 };
 

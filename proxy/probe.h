@@ -1,5 +1,6 @@
-/* `gatepost -t --probe`: asks every server behind the proxy what it can do, by the dialogue that the
- * workers use, and tells what clients would be offered, what would be hidden from them, and why. */
+/* `gatepost -t --probe`: asks every server behind the proxy what it can do, by the dialogue that
+ * the workers use, and tells what clients would be offered, what would be hidden from them, and
+ * why. */
 #ifndef GATEPOST_PROXY_PROBE_H
 #define GATEPOST_PROXY_PROBE_H
 
