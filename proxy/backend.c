@@ -31,14 +31,15 @@ static bool in_service(const struct backend_address *address)
     return !is_empty(address) && health_in_service(address->health);
 }
 
-static uint32_t generation(const struct backend_address *address)
+uint32_t backend_generation(const struct backend_address *address)
 {
     return atomic_load_explicit(&address->health->generation, memory_order_acquire);
 }
 
 static bool is_known(const struct backend_address *address, bool tls)
 {
-    return address->known[tls].list && address->known[tls].generation == generation(address);
+    return address->known[tls].list &&
+           address->known[tls].generation == backend_generation(address);
 }
 
 /* One of the two dialogues is enough: the other may have been refused for a reason of its own. */
@@ -212,22 +213,30 @@ static void keep_ticking(struct backend *backend, uint64_t ms)
 
 static void serve_queue(struct backend_address *address)
 {
-    struct backend *backend = address->backend;
     struct backend_waiter *waiter;
 
-    while ((waiter = TAILQ_FIRST(&address->queue)) &&
-           health_take(address->health, backend->worker, backend->settings->max_connections)) {
+    while ((waiter = TAILQ_FIRST(&address->queue))) {
+        bool out = !in_service(address); /* they try another one */
+
+        if (!out && !backend_take_now(address))
+            return;
         backend_stop_waiting(waiter);
-        waiter->done(waiter, 0);
+        waiter->done(waiter, out ? -ECONNREFUSED : 0);
     }
+}
+
+bool backend_take_now(struct backend_address *address)
+{
+    const struct backend *backend = address->backend;
+
+    return health_take(address->health, backend->worker, backend->settings->max_connections);
 }
 
 int backend_take(struct backend_address *address, struct backend_waiter *waiter)
 {
     struct backend *backend = address->backend;
 
-    if (TAILQ_EMPTY(&address->queue) &&
-        health_take(address->health, backend->worker, backend->settings->max_connections))
+    if (TAILQ_EMPTY(&address->queue) && backend_take_now(address))
         return 0;
     wait_in(&address->queue, waiter);
     keep_ticking(backend, TICK_QUEUE_MS);
@@ -294,7 +303,7 @@ static void log_outage(const struct backend_address *address, int error, const c
 static bool is_ours(int error)
 {
     return error == -EAGAIN || error == -EMFILE || error == -ENFILE || error == -ENOMEM ||
-           error == -ENOBUFS || error == -EADDRNOTAVAIL;
+           error == -ENOBUFS;
 }
 
 void backend_failed(struct backend_address *address, uint64_t began_ms, int error,
@@ -302,7 +311,7 @@ void backend_failed(struct backend_address *address, uint64_t began_ms, int erro
 {
     struct backend *backend = address->backend;
 
-    if (is_ours(error))
+    if (is_ours(error) || is_empty(address)) /* empty: its name has lost it meanwhile */
         return;
     if (health_failed(address->health, began_ms, uv_now(backend->loop->uv)))
         log_outage(address, error, words);
@@ -310,11 +319,12 @@ void backend_failed(struct backend_address *address, uint64_t began_ms, int erro
         keep_ticking(backend, TICK_OUT_MS);
 }
 
-void backend_answered(struct backend_address *address)
+void backend_answered(struct backend_address *address, uint32_t since)
 {
     char where[ADDRESS_TEXT_MAX];
 
-    if (!health_recovered(address->health, uv_now(address->backend->loop->uv)))
+    if (since != backend_generation(address) ||
+        !health_recovered(address->health, uv_now(address->backend->loop->uv)))
         return;
     address_text(&address->to, where);
     log_line(LOG_LEVEL_NOTICE, "backend %s (%s) answers again", name_of(address), where);
@@ -335,6 +345,14 @@ static void check_again(struct backend_address *address)
         backend_failed(address, now, -ENOMEM, "cannot be asked");
 }
 
+/* It is back, as another worker has found: what it can do now is not known here. */
+static void learn_unknown(struct backend_address *address)
+{
+    if (!is_empty(address) && address->backend->protocol != PROTOCOL_OPAQUE &&
+        !is_known(address, false) && !is_asked(address))
+        backend_learn_start(address, false);
+}
+
 static void on_tick(uv_timer_t *timer)
 {
     struct backend *backend = timer->data;
@@ -347,6 +365,8 @@ static void on_tick(uv_timer_t *timer)
         if (!is_empty(address) && !health_in_service(address->health)) {
             check_again(address);
             next = next ? next : TICK_OUT_MS;
+        } else {
+            learn_unknown(address);
         }
         if (!TAILQ_EMPTY(&address->queue))
             next = TICK_QUEUE_MS;
@@ -430,6 +450,8 @@ static int learn_some(struct backend *backend, bool tls, bool all, bool *ret_ask
         uint64_t age = uv_now(backend->loop->uv) - address->known[tls].learned_ms;
         int r = 0;
 
+        if (!is_empty(address) && !health_in_service(address->health))
+            keep_ticking(backend, TICK_OUT_MS); /* the worker that asked it may have died */
         if (is_empty(address) || (!all && !health_in_service(address->health)))
             continue;
         if (all || !is_known(address, tls) || age > BACKEND_RELEARN_MS)
@@ -479,18 +501,24 @@ static void note_relay_test(struct backend_address *address, bool tls, bool open
                  where);
 }
 
+/* What may be promised of a list of the server's: a reference. NULL: no memory. */
+static struct capabilities *shown(const struct backend_address *address, struct capabilities *list)
+{
+    const struct settings_list *hide = &address->backend->settings->hide;
+
+    return hide->count > 0 ? capabilities_without(list, hide) : capabilities_ref(list);
+}
+
 /* Keeps a list of the server's, without what the operator hides. 0 or -ENOMEM. */
 static int keep_list(struct backend_address *address, bool tls, struct capabilities *list)
 {
-    const struct settings_list *hide = &address->backend->settings->hide;
-    struct capabilities *kept =
-        hide->count > 0 ? capabilities_without(list, hide) : capabilities_ref(list);
+    struct capabilities *kept = shown(address, list);
 
     if (!kept)
         return -ENOMEM;
     capabilities_unref(address->known[tls].list);
     address->known[tls].list = kept;
-    address->known[tls].generation = generation(address);
+    address->known[tls].generation = backend_generation(address);
     address->known[tls].learned_ms = uv_now(address->backend->loop->uv);
     address->backend->common[tls].mask = 0;
     return 0;
@@ -500,13 +528,13 @@ void backend_learned(struct backend_address *address, bool tls, const struct bac
 {
     bool opaque = address->backend->protocol == PROTOCOL_OPAQUE;
 
-    if (lesson->generation != generation(address)) { /* an outage in the middle: of which server was
-                                                        this? */
+    if (lesson->generation != backend_generation(address)) { /* an outage in the middle: of which
+                                                        server was this? */
         if (backend_learn_start(address, tls) < 0)
             tell_waiters(address->backend, tls, -ENOMEM);
         return;
     }
-    backend_answered(address);
+    backend_answered(address, lesson->generation);
     if (!opaque) {
         note_relay_test(address, tls, lesson->open_relay);
         if (keep_list(address, tls, lesson->list) < 0) {
@@ -541,10 +569,17 @@ void backend_suspect(struct backend_address *address)
 
 void backend_heard(struct backend_address *address, bool tls, struct capabilities *list)
 {
-    struct capabilities *known = address->known[tls].list;
+    struct capabilities *now;
 
-    if (!known || !capabilities_equal(known, list) || !is_known(address, tls))
+    if (!is_known(address, tls)) {
+        if (in_service(address))
+            backend_learn_start(address, tls);
+        return;
+    }
+    now = shown(address, list);
+    if (now && !capabilities_equal(address->known[tls].list, now))
         keep_list(address, tls, list);
+    capabilities_unref(now);
 }
 
 /* -- for one session -- */

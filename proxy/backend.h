@@ -119,8 +119,10 @@ struct backend_address *backend_choose(struct backend *backend, bool tls,
                                        uint32_t turn, uint64_t tried);
 
 /* Takes one of max_connections: 0; or 1: all are taken, `waiter` queues, and has one when `done` is
- * called. What was taken is given back by backend_give(). */
+ * called with 0; with -errno: the address went out of service. What was taken is given back by
+ * backend_give() once the connection is closed. Learning dialogues take places too. */
 int backend_take(struct backend_address *address, struct backend_waiter *waiter);
+bool backend_take_now(struct backend_address *address); /* for those that do not queue */
 void backend_give(struct backend_address *address);
 
 /* Initialises a stream of the address's kind. 0 or -errno. */
@@ -141,14 +143,16 @@ const char *backend_server_name(const struct backend_address *address);
 void backend_failed(struct backend_address *address, uint64_t began_ms, int error,
                     const char *words);
 
-/* It has served a session: in service again, where it was out. */
-void backend_answered(struct backend_address *address);
+/* It has served a session, or a dialogue, that began when `generation` was that of the address: in
+ * service again, where it was out then. What began before an outage says nothing of its end. */
+uint32_t backend_generation(const struct backend_address *address);
+void backend_answered(struct backend_address *address, uint32_t generation);
 
 /* It may not be what it was: it is learned anew beside its use. */
 void backend_suspect(struct backend_address *address);
 
-/* A session has heard what the server can do; taken (a reference) where it differs from what was
- * learned. */
+/* A session has heard what the server can do; taken where it differs from what was learned. Where
+ * nothing was, the server has not been tested either: it is asked. */
 void backend_heard(struct backend_address *address, bool tls, struct capabilities *list);
 
 /* --- backend_learn.c --- */

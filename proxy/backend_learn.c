@@ -17,10 +17,12 @@
 #define BUSY_RETRY_MS 50 /* guessed */
 
 struct learn {
-    struct backend_address *address; /* not to be used once `ended` */
+    struct backend_address *address; /* goes with backend->addresses */
+    const struct backend *backend;
     bool tls;
     bool stream_open, stream_closing, ended;
-    int error; /* of the first connect call; 0: none */
+    bool admitted; /* holds one of the address's max_connections */
+    int error;     /* of the first connect call; 0: none */
     uint32_t generation;
     uint64_t began_ms, deadline_ms;
     struct stream stream;
@@ -39,11 +41,19 @@ static void handle_gone(struct learn *learn)
     free(learn);
 }
 
+static void give_place(struct learn *learn)
+{
+    if (learn->admitted && learn->backend->addresses) /* NULL: the worker ends */
+        backend_give(learn->address);
+    learn->admitted = false;
+}
+
 static void stream_gone(struct stream *stream)
 {
     struct learn *learn = stream->owner;
 
     learn->stream_closing = false;
+    give_place(learn);
     handle_gone(learn);
 }
 
@@ -112,6 +122,15 @@ static int start_tls(struct learn *learn)
                                    backend_server_name(learn->address));
 }
 
+static void on_timer(uv_timer_t *timer);
+
+/* The time of connect_timeout is for each answer: a server may be slow to refuse the relay test. */
+static void await_answer(struct learn *learn)
+{
+    uv_timer_start(&learn->timer, on_timer, learn->address->backend->settings->connect_timeout_ms,
+                   0);
+}
+
 /* Lets the dialogue go on with what the server sent. */
 static void feed(struct learn *learn, struct span octets)
 {
@@ -128,6 +147,7 @@ static void feed(struct learn *learn, struct span octets)
             return;
         }
         out.size = 0;
+        await_answer(learn);
     }
     switch (verdict) {
     case GREET_MORE:
@@ -226,8 +246,6 @@ static int begin(struct learn *learn)
     return stream_read(&learn->stream, 0);
 }
 
-static void on_timer(uv_timer_t *timer);
-
 static void on_connected(uv_connect_t *request, int status)
 {
     struct learn *learn = request->data;
@@ -255,10 +273,18 @@ static int try_connect(struct learn *learn)
 {
     struct backend_address *address = learn->address;
     uint64_t now = uv_now(address->backend->loop->uv);
-    int r = backend_stream_init(address, &learn->stream, &events, learn);
+    int r;
 
-    if (r < 0)
+    learn->admitted = backend_take_now(address);
+    if (!learn->admitted) { /* sessions have all places: busy, not down */
+        uv_timer_start(&learn->timer, on_timer, BUSY_RETRY_MS, 0);
+        return 0;
+    }
+    r = backend_stream_init(address, &learn->stream, &events, learn);
+    if (r < 0) {
+        give_place(learn);
         return r;
+    }
     learn->handles++;
     learn->stream_open = true;
     uv_timer_start(&learn->timer, on_timer, learn->deadline_ms > now ? learn->deadline_ms - now : 0,
@@ -273,6 +299,10 @@ static void on_timer(uv_timer_t *timer)
 
     if (learn->error < 0) {
         failed(learn, learn->error, "cannot be reached");
+        return;
+    }
+    if (learn->stream_open && learn->greet.told) { /* all but the goodbye has come */
+        done(learn);
         return;
     }
     if (learn->stream_open || uv_now(timer->loop) >= learn->deadline_ms) {
@@ -316,6 +346,7 @@ int backend_learn_start(struct backend_address *address, bool tls)
     if (!learn)
         return -ENOMEM;
     learn->address = address;
+    learn->backend = backend;
     learn->tls = tls;
     learn->generation = atomic_load(&address->health->generation);
     learn->began_ms = uv_now(backend->loop->uv);

@@ -170,6 +170,18 @@ static void timer_gone(uv_handle_t *timer)
     handle_gone(timer->data);
 }
 
+/* The server has one connection less only now: a TCP stream lingers after its close. */
+static void backend_gone(struct stream *stream)
+{
+    struct session *session = stream->owner;
+    struct backend_address *address = session->leaving;
+
+    session->leaving = NULL;
+    handle_gone(session); /* session may be gone now */
+    if (address)
+        backend_give(address);
+}
+
 static void drop_pending(struct session *session)
 {
     if (session->pending)
@@ -179,21 +191,25 @@ static void drop_pending(struct session *session)
     session->pending_size = 0;
 }
 
-void session_close_connection(struct session *session)
+void session_close_connection(struct session *session, bool reset)
 {
     if (session->backend_open)
-        stream_close(&session->backend, false, stream_gone);
+        stream_close(&session->backend, reset, backend_gone);
+    session->connecting = NULL; /* what is told of it from now on means nothing */
     session->backend_open = false;
     session->backend_greeted = false;
 }
 
-void session_close_stream(struct session *session)
+void session_close_stream(struct session *session, bool reset)
 {
-    session_close_connection(session);
-    if (session->admitted) {
-        session->admitted = false;
+    session_close_connection(session, reset);
+    if (!session->admitted)
+        return;
+    session->admitted = false;
+    if (session->handles > 2) /* the backend's is closing */
+        session->leaving = session->address;
+    else
         backend_give(session->address);
-    }
 }
 
 /* For the log, which is written when the inspector is gone. */
@@ -215,7 +231,7 @@ void session_close_backend(struct session *session)
     backend_stop_waiting(&session->waiter);
     drop_pending(session);
     negotiate_forget_login(&session->negotiate);
-    session_close_stream(session);
+    session_close_stream(session, false);
 }
 
 static void close_all(struct session *session, bool reset)

@@ -80,6 +80,7 @@ struct session {
     struct line line;
     struct inspector inspector;
     struct backend_address *address; /* the one that serves, or was tried last; NULL: none yet */
+    struct backend_address *leaving; /* the place there is given back when the stream has closed */
     struct attempt *attempt;         /* in CONNECT only */
     struct backend_waiter waiter;
     struct chunk_queue held; /* client octets that may not go on yet */
@@ -125,6 +126,7 @@ struct attempt {
     uint32_t turn;  /* for round-robin */
     uint64_t tried; /* mask of addresses */
     uint64_t began_ms, deadline_ms;
+    uint32_t generation;    /* of the address's health when it began */
     unsigned char *refusal; /* what the last server said instead of a welcome; NULL: nothing */
     size_t refusal_size;
     uint8_t retries; /* while the backlog is full */
@@ -167,11 +169,12 @@ struct text session_text(struct session *session);
 bool session_hold(struct session *session, struct span octets);
 void session_close_backend(struct session *session);
 
-/* Only the connection, and its place at the address; what waits for a backend goes on waiting. */
-void session_close_stream(struct session *session);
+/* Only the connection, and its place at the address; what waits for a backend goes on waiting.
+ * `reset`: as for stream_close(). */
+void session_close_stream(struct session *session, bool reset);
 
 /* Only the connection: another follows to the same address. */
-void session_close_connection(struct session *session);
+void session_close_connection(struct session *session, bool reset);
 
 extern const struct stream_events session_backend_events;
 

@@ -76,12 +76,13 @@ static void give_up(struct session *session)
         session_finish(session, why);
 }
 
-/* Goes on with another address, once this one's connection is closed. */
-static void leave_address(struct session *session)
+/* Goes on with another address, once this one's connection is closed: by `reset` where nothing that
+ * was sent needs to arrive, so that a server that says nothing is not waited for. */
+static void leave_address(struct session *session, bool reset)
 {
     bool greeted = session->backend_greeted;
 
-    session_close_stream(session);
+    session_close_stream(session, reset);
     if (greeted) /* an APOP server's banner has been shown: no other will do */
         give_up(session);
     else
@@ -94,8 +95,13 @@ static void failed(struct session *session, int error, const char *words)
     bool in_words = error == -EPROTO || error == -ENOTSUP;
 
     session->attempt->garbage = error == -EPROTO;
+<<<<<<< ours
     backend_failed(session->address, session->attempt->began_ms, in_words ? 0 : error, words);
     leave_address(session);
+=======
+    backend_failed(session->address, session->attempt->began_ms, error, words);
+    leave_address(session, true);
+>>>>>>> theirs
 }
 
 /* The server's own words for the log. */
@@ -128,7 +134,7 @@ static void refused(struct session *session, struct span answer)
         log_refusal(session, answer);
     else
         backend_suspect(session->address); /* it may have meant this client alone: it is asked */
-    leave_address(session);
+    leave_address(session, false);
 }
 
 /* -- choosing and connecting -- */
@@ -141,7 +147,7 @@ static void retry_later(struct session *session)
 
     if (uv_now(session->server->uv) >= attempt->deadline_ms) {
         attempt->busy = true;
-        leave_address(session);
+        leave_address(session, true);
         return;
     }
     attempt->retries += attempt->retries < most;
@@ -216,6 +222,7 @@ static void admitted(struct session *session)
     session->admitted = true;
     attempt->began_ms = now;
     attempt->deadline_ms = now + session->target->settings->connect_timeout_ms;
+    attempt->generation = backend_generation(session->address);
     attempt->retries = 0;
     greet_deinit(&attempt->greet);
     greet_init(&attempt->greet, &greet_plan);
@@ -238,10 +245,13 @@ static void next_address(struct session *session)
         admitted(session);
 }
 
-/* There is room now. */
+/* There is room now; or the address went out of service while we queued for it. */
 void connect_room(struct session *session)
 {
-    admitted(session);
+    if (session->status < 0)
+        next_address(session);
+    else
+        admitted(session);
 }
 
 /* By what the hash policies choose. */
@@ -315,7 +325,7 @@ void connect_up(struct session *session)
     int r;
 
     if (session->status == -EAGAIN) {
-        session_close_connection(session);
+        session_close_connection(session, false);
         retry_later(session);
         return;
     }
@@ -338,7 +348,7 @@ void connect_up(struct session *session)
         return;
     }
     if (opaque(session)) {
-        backend_answered(session->address);
+        backend_answered(session->address, session->attempt->generation);
         relay_start(session);
         return;
     }
@@ -355,7 +365,7 @@ void connect_tls(struct session *session)
         return;
     }
     if (opaque(session)) {
-        backend_answered(session->address);
+        backend_answered(session->address, session->attempt->generation);
         relay_start(session);
         return;
     }
@@ -388,7 +398,7 @@ static void welcome(struct session *session)
 {
     struct greet *greet = &session->attempt->greet;
 
-    backend_answered(session->address);
+    backend_answered(session->address, session->attempt->generation);
     if (greet->plan.purpose == GREET_BANNER) { /* APOP: the banner goes to the client */
         if (!session_reply(session, span_of(greet->reply, greet->reply_size)))
             return;
@@ -460,7 +470,7 @@ void connect_timeout(struct session *session)
     if (!session->admitted) { /* the queue was too long */
         backend_stop_waiting(&session->waiter);
         session->attempt->busy = true;
-        leave_address(session);
+        leave_address(session, false);
         return;
     }
     if (session->backend_open) {

@@ -53,13 +53,12 @@ int route_learn(struct session *session, bool first)
     if (first)
         session->learn_next = 0;
     for (size_t i = 1; first && i < listener->backend_count; i++) /* all at the same time */
-        if (!known(session, listener->backends[i]))
-            backend_learn(listener->backends[i], tls, NULL);
+        backend_learn(listener->backends[i], tls, NULL);
     while (session->learn_next < listener->backend_count) {
         struct backend *backend = listener->backends[session->learn_next++];
 
-        if (!known(session, backend) &&
-            backend_learn(backend, tls, &session->waiter) == BACKEND_LEARNING)
+        /* Where some address is known, those that are not are asked beside. */
+        if (backend_learn(backend, tls, &session->waiter) == BACKEND_LEARNING)
             return BACKEND_LEARNING;
     }
     return BACKEND_KNOWN;
