@@ -46,6 +46,8 @@ def refused(port):
         socket.create_connection(("127.0.0.1", port), 5).close()
     except ConnectionRefusedError:
         return True
+    except ConnectionResetError:  # it was queued when the port was closed
+        pass
     return False
 
 
