@@ -21,11 +21,13 @@ CONFIGURE = "update-exim4.conf"
 
 
 class Exim(Machine):
-    """The daemon. Mail for anna@gatepost.test lands in a Maildir: messages()."""
+    """The daemon. Mail for anna@gatepost.test lands in a Maildir: messages(). `more`: lines of its configuration that
+    an operator had before the recipe."""
 
-    def __init__(self, recipe):
+    def __init__(self, recipe, more=""):
         self.places = self.take_ports()
         files = {path: self.place(text) for path, text in recipe.files.items() if path.startswith("/etc/exim4/")}
         files["/etc/exim4/update-exim4.conf.conf"] = self.place(ANSWERS) + files["/etc/exim4/update-exim4.conf.conf"]
+        files["/etc/exim4/exim4.conf.localmacros"] = more + files.get("/etc/exim4/exim4.conf.localmacros", "")
         super().__init__("exim-", files, [["/usr/sbin/exim4", "-bdf"]], CONFIGURE)
         self.wait_greeting(b"220", *recipe.endpoint(self))

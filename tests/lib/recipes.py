@@ -2,11 +2,17 @@
 
     recipe = recipes.read("Dovecot on 127.0.0.1")        a heading below "In front of your server"
     recipe["/etc/dovecot/conf.d/99-gatepost.conf"]       the code block that begins with `# ` and this name
-    recipe.sections(server)                              the block of gatepost.ini, with the sockets and ports of `server`"""
+    recipe.sections(server)                              the block of gatepost.ini, with the sockets and ports of `server`
+
+    with recipes.run("Dovecot on 127.0.0.1") as running:
+        running.gate  running.server  running.user  ...      the server, its maildrop with MESSAGE in it, and a gate"""
 import configparser
+import contextlib
 import re
 
-from gatepost import ROOT
+import gatepost
+import messages
+import servers
 
 INI = "/etc/gatepost/gatepost.ini"
 
@@ -39,7 +45,50 @@ class Recipe:
 
 
 def read(title):
-    text = (ROOT / "README.md").read_text()
+    text = (gatepost.ROOT / "README.md").read_text()
     found = re.search(rf"^### {re.escape(title)}\n(.*?)(?=^##)", text, re.M | re.S)
     assert found, f"README.md has no recipe {title!r}"
     return Recipe(title, found[1])
+
+
+MESSAGE = messages.trap_message()
+
+
+def start(recipe, **more):
+    """The server of a recipe. `more`: for its constructor."""
+    kind, _, how = recipe.title.partition(", ")
+    if kind == "Postfix":
+        return servers.Postfix(recipe=recipe, **more)
+    if kind == "Dovecot":
+        return servers.Dovecot({gatepost.USER: [MESSAGE]}, recipe=recipe, **more)
+    server = {"Courier": servers.Courier, "Exim, told by PROXY": servers.Exim}.get(recipe.title, servers.Inetd)
+    server = server(recipe, **more)
+    if kind == "Courier":
+        server.put_maildir([MESSAGE])
+    elif kind == "popa3d":
+        server.put_mbox([MESSAGE])
+    return server
+
+
+class Running:
+    """One recipe at work. `login`: the user, and the password, of the maildrop."""
+
+    def __init__(self, title, server, gate):
+        self.title, self.server, self.gate = title, server, gate
+        user = gatepost.USER if title.startswith("Dovecot") else "anna"
+        self.login = {"user": user, "password": "secret"}
+
+
+@contextlib.contextmanager
+def run(title, over=None, **more):
+    """`over`: laid over the INI. `more`: for the server's constructor."""
+    recipe = read(title)
+    with start(recipe, **more) as server:
+        name = recipe.backend(server)[0]
+        sections = {"backend pop3" if name == "backend smtp" else "backend smtp": {"address": None},
+                    "listen pop3s": {"detect_wait": "300ms"}}
+        if name == "backend pop3":
+            sections["listen remote"] = {"protocol": "opaque", "backend": "pop3", "detect_wait": "300ms"}
+        sections = gatepost.overlay(gatepost.overlay(sections, recipe.sections(server)), over)
+        with gatepost.Gatepost(sections, users=()) as gate:
+            yield Running(title, server, gate)

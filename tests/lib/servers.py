@@ -10,5 +10,4 @@ from courier import Courier  # noqa: F401
 from dovecot import Dovecot  # noqa: F401
 from exim import Exim  # noqa: F401
 from inetd import Inetd  # noqa: F401
-from machine import quoted  # noqa: F401
 from postfix import Postfix  # noqa: F401
