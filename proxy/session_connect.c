@@ -95,13 +95,8 @@ static void failed(struct session *session, int error, const char *words)
     bool in_words = error == -EPROTO || error == -ENOTSUP;
 
     session->attempt->garbage = error == -EPROTO;
-<<<<<<< ours
     backend_failed(session->address, session->attempt->began_ms, in_words ? 0 : error, words);
-    leave_address(session);
-=======
-    backend_failed(session->address, session->attempt->began_ms, error, words);
     leave_address(session, true);
->>>>>>> theirs
 }
 
 /* The server's own words for the log. */
