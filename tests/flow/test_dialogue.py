@@ -9,6 +9,7 @@ import threading
 import pytest
 
 import gatepost as library
+import proc
 from backend import Backend, pop3_script, smtp_script
 from certificates import HOSTNAME, client_context
 from wire import Wire, pop3_session, smtp_session
@@ -291,32 +292,6 @@ def test_rule_13_an_empty_initial_response_passes_unchanged(folder):
         assert b"AUTH PLAIN =" in ours(server)[0].lines
 
 
-def memory_holds(pid, needle):
-    """Names of the mappings of a process whose octets hold `needle`."""
-    found = []
-    with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", 0) as memory:
-        for line in maps:
-            match = re.match(r"([0-9a-f]+)-([0-9a-f]+) r[w-]", line)
-            if not match or "[v" in line:
-                continue
-            start, end = (int(number, 16) for number in match.groups())
-            if end - start > 1 << 36:  # the sanitizer's shadow: its octets are no data
-                continue
-            try:
-                memory.seek(start)
-                octets = b""
-                while start < end:
-                    part = memory.read(min(1 << 20, end - start))
-                    if not part:
-                        break
-                    if needle in octets[-len(needle):] + part:
-                        found.append(line.rstrip())
-                    octets, start = part, start + len(part)
-            except OSError:
-                continue
-    return found
-
-
 @pytest.mark.skipif(not library.AS_ROOT, reason="only root may read another process's memory")
 def test_p7_after_a_session_its_password_is_nowhere_in_the_memory_of_a_worker():
     password = os.urandom(24).hex()
@@ -346,10 +321,10 @@ def test_p7_after_a_session_its_password_is_nowhere_in_the_memory_of_a_worker():
         with Wire(gate.port("smtp")) as wire:  # the search finds what is there: a name that the session keeps
             wire.expect("220")
             wire.command(f"EHLO {control}", "250")
-            assert memory_holds(worker, control.encode())
+            assert proc.memory_holds(worker, control.encode())
             wire.quit()
         for needle in (password, plain):
-            assert not memory_holds(worker, needle.encode())
+            assert not proc.memory_holds(worker, needle.encode())
 
 
 # identity

@@ -1,5 +1,6 @@
 """What /proc tells about a process: children, descriptors, memory. Every function takes a pid."""
 import os
+import re
 import time
 
 
@@ -88,3 +89,29 @@ def wait_until(condition, timeout=10, what="condition"):
             words = what() if callable(what) else what
             raise AssertionError(f"not reached within {timeout} s: {words}")
         time.sleep(0.02)
+
+
+def memory_holds(pid, needle):
+    """Names of the mappings of a process whose octets hold `needle`."""
+    found = []
+    with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", 0) as memory:
+        for line in maps:
+            match = re.match(r"([0-9a-f]+)-([0-9a-f]+) r[w-]", line)
+            if not match or "[v" in line:
+                continue
+            start, end = (int(number, 16) for number in match.groups())
+            if end - start > 1 << 36:  # the sanitizer's shadow: its octets are no data
+                continue
+            try:
+                memory.seek(start)
+                octets = b""
+                while start < end:
+                    part = memory.read(min(1 << 20, end - start))
+                    if not part:
+                        break
+                    if needle in octets[-len(needle):] + part:
+                        found.append(line.rstrip())
+                    octets, start = part, start + len(part)
+            except OSError:
+                continue
+    return found
