@@ -324,11 +324,24 @@ static int after_starttls(struct greet *greet)
     return GREET_TLS;
 }
 
+/* 501: a value is not to its liking. Postfix without IPv6 says so to each IPv6 client; then this
+ * client is not served, as nobody is without identity, but the server is none the worse for others.
+ */
+static int refuse_untold(struct greet *greet, struct text *out)
+{
+    greet->fault = "does not take this client's address or name by XCLIENT (Postfix, where the "
+                   "address is IPv6: inet_protocols)";
+    text_puts(out, "421 4.3.2 The server cannot be told who you are, please try again later\r\n");
+    return GREET_REFUSED;
+}
+
 /* XCLIENT is answered by a new greeting: 220, or what a server says in its place to a client that
  * it does not want (RFC 5321 section 3.1). All else is a server that does not want XCLIENT of us.
  */
 static int after_xclient(struct greet *greet, struct text *out)
 {
+    if (code_is(greet, "501") && greet->plan.purpose != GREET_LEARN)
+        return refuse_untold(greet, out);
     if (code_is(greet, "4") || code_is(greet, "554"))
         return refuse(greet, out);
     if (!code_is(greet, "220"))

@@ -61,7 +61,8 @@ struct greet {
     bool
         unavailable;   /* GREET_REFUSED by 421, or by -ERR in the banner's place: the server is the
                           cause, or the limit that it has for this client, not what the client said */
-    const char *fault; /* with -EPROTO and -ENOTSUP: words for the log; static; may be NULL */
+    const char *fault; /* words for the log with -EPROTO and -ENOTSUP, and with a GREET_REFUSED that
+                          the operator can cure; static; may be NULL */
 };
 
 enum greet_verdict {
@@ -71,8 +72,9 @@ enum greet_verdict {
                        Octets that are left in *in are an injection: the caller fails */
     GREET_READY,    /* done; what is left of *in belongs to the relayed dialogue (nothing, from an
                        honest server) */
-    GREET_REFUSED,  /* the backend does not want this session: `out` is its own refusal, to be the
-                       answer to the client's pending command */
+    GREET_REFUSED,  /* the backend does not want this session: `out` is its own refusal (or ours,
+                       where  the client cannot be told of), to be the answer to the client's pending
+                       command */
 };
 
 /* The plan is copied; what it borrows stays until greet_deinit(). GREET_REPLAY goes on where

@@ -293,6 +293,13 @@ static const struct greet_row {
     { "rule_18: refused for its form", PROTOCOL_SMTP, GREET_LEARN, "me",
       "220 b\r\n250-b\r\n250 XCLIENT ADDR\r\n501 what\r\n", -ENOTSUP, .sent = OWN TELL,
       .offers = "XCLIENT", .xclient = true, .fault = "refuses XCLIENT" },
+    { "rule_18: a client's own values are refused", PROTOCOL_SMTP, GREET_SESSION, "EHLO a",
+      "220 b\r\n250-b\r\n250 XCLIENT ADDR\r\n501 Bad ADDR syntax\r\n", GREET_REFUSED,
+      .sent = OWN TELL,
+      .refusal = "421 4.3.2 The server cannot be told who you are, please try again later\r\n",
+      .offers = "XCLIENT", .xclient = true,
+      .fault = "does not take this client's address or name by XCLIENT (Postfix, where the address "
+               "is IPv6: inet_protocols)" },
     { "rule_18: refused for its time", PROTOCOL_SMTP, GREET_SESSION, "EHLO a",
       "220 b\r\n250-b\r\n250 XCLIENT ADDR\r\n503 not now\r\n", -ENOTSUP, .sent = OWN TELL,
       .offers = "XCLIENT", .xclient = true, .fault = "refuses XCLIENT" },
