@@ -18,9 +18,10 @@ def test_a_worker_that_is_killed_holds_no_place_at_the_server():
     path = library.make_folder() / "pop3.sock"
     limited = {"backend pop3": {"address": f"unix:{path}", "max_connections": "1", "connect_timeout": "2s"}}
     with Backend(path, pop3_script()), library.Gatepost(limited) as gate:
-        log_in(gate, "+OK")
+        holder = log_in(gate, "+OK")
         log_in(gate, "-ERR [SYS/TEMP]")  # the only place is taken
         for pid in gate.workers():
             gate.kill(pid, signal.SIGKILL)
         gate.wait_for_log("worker . serves again", count=2)
         log_in(gate, "+OK").quit()
+        assert holder.at_eof()
