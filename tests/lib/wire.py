@@ -142,6 +142,10 @@ class Wire:
                 raise AssertionError(f"{self.eof} before {end!r}; got {self._plain!r}\n{self.story()}")
         return self._take(self._plain.index(end) + len(end))
 
+    def unread(self, octets):
+        """Puts octets back before those that were not read yet."""
+        self._plain = octets + self._plain
+
     def read_all(self):
         """Everything until the peer ends its direction."""
         while self._receive():
