@@ -8,6 +8,7 @@ import re
 import pytest
 
 import clients
+import gatepost as library
 import machine
 import messages
 import recipes
@@ -80,6 +81,23 @@ def test_a_message_is_sent_through_every_port_and_the_client_is_known(running, p
     assert bool(HEARS[running.title]) == (ADDRESS in head), head
     assert "client.example" in head, "the client's own EHLO name reaches the server"
     who_it_was(running, port, kind)
+
+
+@each([title for title in SMTP if HEARS[title]])
+def test_a_client_of_ipv6_is_told_too(running):
+    before = len(running.server.messages())
+    clients.send(running.gate, "smtp", "starttls", MESSAGE, host="::1" if library.has_ipv6() else "127.0.0.1")
+    stored = running.server.wait_messages(before + 1)[-1]
+    assert (b"::1]" in stored[:-len(MESSAGE)]) == library.has_ipv6(), stored[:600]
+
+
+@each(SMTP)
+@pytest.mark.seconds(300)
+def test_a_large_message_arrives_as_it_was_sent(running, full):
+    large = messages.large_message(*(() if full else (2 << 20,)))
+    before = len(running.server.messages())
+    clients.send(running.gate, "smtp-alt", "implicit", large)
+    assert not messages.difference(large, messages.own_part(running.server.wait_messages(before + 1)[-1]))
 
 
 @each(SMTP)

@@ -14,7 +14,7 @@ import subprocess
 
 import proc
 from gatepost import ROOT, make_folder
-from server import Server
+from server import Server, by_age
 
 UNPACKED = ROOT / "build" / "servers"
 USER, PASSWORD = "anna", "secret"
@@ -136,7 +136,7 @@ class Machine(Server):
 
     def messages(self):
         """What was delivered to the Maildir, with CRLF line ends."""
-        paths = sorted((self.path(HOME) / "Maildir" / "new").glob("*"))
+        paths = by_age((self.path(HOME) / "Maildir" / "new").glob("*"))
         return [path.read_bytes().replace(b"\n", b"\r\n") for path in paths]
 
     def wait_messages(self, count, timeout=30):

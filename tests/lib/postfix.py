@@ -4,7 +4,7 @@ import subprocess
 
 import proc
 from gatepost import make_folder
-from server import Server
+from server import Server, by_age
 
 POSTFIX_MAIN = """
 compatibility_level = 3.6
@@ -107,7 +107,7 @@ class Postfix(Server):
 
     def messages(self):
         """Every message that was delivered, with CRLF line ends."""
-        return [path.read_bytes().replace(b"\n", b"\r\n") for path in sorted((self.folder / "mail").rglob("new/*"))]
+        return [path.read_bytes().replace(b"\n", b"\r\n") for path in by_age((self.folder / "mail").rglob("new/*"))]
 
     def wait_messages(self, count, timeout=30):
         proc.wait_until(lambda: len(self.messages()) >= count, timeout, f"{count} messages delivered by Postfix")

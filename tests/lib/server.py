@@ -1,5 +1,6 @@
 """What the real servers of Debian have in common: a folder of their own, a log, a greeting that is awaited, an end."""
 import os
+import re
 import shutil
 import signal
 import socket
@@ -44,8 +45,10 @@ class Server:
         except FileNotFoundError:
             return ""
 
-    def wait_for_log(self, words, timeout=15):
-        proc.wait_until(lambda: words in self.log(), timeout, lambda: f"{words!r} in the server's log:\n{self.log()[-3000:]}")
+    def wait_for_log(self, pattern, timeout=15, count=1):
+        """As of Gatepost."""
+        proc.wait_until(lambda: len(re.findall(pattern, self.log())) >= count, timeout,
+                        lambda: f"{count} x {pattern!r} in the server's log:\n{self.log()[-3000:]}")
 
     def wait_greeting(self, beginning, endpoint, header=b""):
         """`header`: octets to send first, where the server expects a PROXY header."""
@@ -80,3 +83,8 @@ class Server:
             self._offset.release()
         if not os.environ.get("GATEPOST_KEEP"):
             shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def by_age(paths):
+    """Files of a Maildir, the oldest first; the names that delivery gives them do not sort so within a second."""
+    return sorted(paths, key=lambda path: path.stat().st_mtime_ns)
