@@ -1,16 +1,19 @@
 /* Collects errors and warnings about a configuration and prints them with the line and a caret.
  *
  * Happy path: diagnostics_add() copies what it is given, diagnostics_print() writes all in the
- * order of adding. It fails in one way: no memory; then a diagnostic is counted and its words are
- * lost. At most DIAGNOSTICS_MAX are kept, so that a file that is no INI file at all fills neither
- * memory nor screen. */
+ * order of the files and their lines. It fails in one way: no memory; then a diagnostic is counted
+ * and its words are lost. At most DIAGNOSTICS_MAX are kept, so that a file that is no INI file at
+ * all fills neither memory nor screen. */
 #include "conf/diagnostics.h"
 
 #include <ctype.h>
 #include <stdarg.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "conf/utf8.h"
 
 #define DIAGNOSTICS_MAX 500
 #define TEXT_MAX        240 /* octets of a line that are shown; longer than any legal line */
@@ -22,6 +25,14 @@ struct diagnostic {
     unsigned line, column;
     char *text; /* NULL: no line to show */
     char *words;
+    char *topic; /* NULL: none */
+};
+
+/* One of those that are printed, with what it is sorted by. */
+struct printed {
+    const struct diagnostic *diagnostic;
+    size_t file; /* the files are numbered as they were first named */
+    size_t number;
 };
 
 void diagnostics_init(struct diagnostics *diagnostics)
@@ -34,6 +45,7 @@ static void diagnostic_deinit(struct diagnostic *diagnostic)
     free(diagnostic->file);
     free(diagnostic->text);
     free(diagnostic->words);
+    free(diagnostic->topic);
 }
 
 void diagnostics_deinit(struct diagnostics *diagnostics)
@@ -83,6 +95,8 @@ void diagnostics_add(struct diagnostics *diagnostics, enum diagnostic_kind kind,
         return;
     }
     diagnostic->kind = kind;
+    if (place && place->topic)
+        diagnostic->topic = strdup(place->topic);
     if (place && place->file) {
         diagnostic->file = strdup(place->file);
         diagnostic->line = place->line;
@@ -92,37 +106,25 @@ void diagnostics_add(struct diagnostics *diagnostics, enum diagnostic_kind kind,
     diagnostics->count++;
 }
 
-/* A line of a file may hold anything, also what moves a terminal's cursor. */
-static void print_harmless(const char *text, FILE *out)
-{
-    for (; *text; text++)
-        putc(iscntrl((unsigned char)*text) && *text != '\t' ? '?' : *text, out);
-}
-
-/* The caret stands below column `column`: tabs stay tabs, a UTF-8 sequence is one place wide. */
+/* The caret stands below column `column`: tabs stay tabs, a character of UTF-8 is one place wide,
+ * and so is an octet that is none. */
 static void print_caret(const char *text, unsigned column, FILE *out)
 {
-    for (unsigned i = 1; i < column && *text; i++, text++)
-        if (((unsigned char)*text & 0xc0) != 0x80)
-            putc(*text == '\t' ? '\t' : ' ', out);
+    size_t rest = strlen(text), size;
+
+    for (unsigned i = 1; i < column && rest > 0; i += (unsigned)size, text += size, rest -= size) {
+        putc(*text == '\t' ? '\t' : ' ', out);
+        size = utf8_size(text, rest);
+        if (size == 0)
+            size = 1;
+    }
     fputs("^\n", out);
 }
 
-static void print_one(const struct diagnostic *diagnostic, FILE *out)
+static void print_text(const struct diagnostic *diagnostic, FILE *out)
 {
-    if (diagnostic->file) {
-        print_harmless(diagnostic->file, out);
-        if (diagnostic->line)
-            fprintf(out, ":%u", diagnostic->line);
-        fputs(": ", out);
-    }
-    fputs(diagnostic->kind == DIAGNOSTIC_ERROR ? "error: " : "warning: ", out);
-    print_harmless(diagnostic->words, out);
-    putc('\n', out);
-    if (!diagnostic->text)
-        return;
     fputs("    ", out);
-    print_harmless(diagnostic->text, out);
+    utf8_print_harmless(diagnostic->text, out);
     putc('\n', out);
     if (!diagnostic->column)
         return;
@@ -130,14 +132,78 @@ static void print_one(const struct diagnostic *diagnostic, FILE *out)
     print_caret(diagnostic->text, diagnostic->column, out);
 }
 
+static void print_one(const struct diagnostic *diagnostic, FILE *out)
+{
+    if (diagnostic->file) {
+        utf8_print_harmless(diagnostic->file, out);
+        if (diagnostic->line)
+            fprintf(out, ":%u", diagnostic->line);
+        fputs(": ", out);
+    }
+    fputs(diagnostic->kind == DIAGNOSTIC_ERROR ? "error: " : "warning: ", out);
+    utf8_print_harmless(diagnostic->words, out);
+    putc('\n', out);
+    if (diagnostic->text)
+        print_text(diagnostic, out);
+    if (diagnostic->topic)
+        fprintf(out, "    see gatepost.ini(5), %s\n", diagnostic->topic);
+}
+
+/* The number of the first one that names the same file; SIZE_MAX, which is the last, where none is
+ * named. */
+static size_t file_of(const struct diagnostics *diagnostics, size_t number)
+{
+    const char *file = diagnostics->items[number].file;
+
+    for (size_t i = 0; file && i < number; i++)
+        if (diagnostics->items[i].file && strcmp(diagnostics->items[i].file, file) == 0)
+            return i;
+    return file ? number : SIZE_MAX;
+}
+
+static int by_place(const void *a, const void *b)
+{
+    const struct printed *one = a, *other = b;
+
+    if (one->file != other->file)
+        return one->file < other->file ? -1 : 1;
+    if (one->diagnostic->line != other->diagnostic->line)
+        return one->diagnostic->line < other->diagnostic->line ? -1 : 1;
+    return one->number < other->number ? -1 : 1;
+}
+
+/* Without memory, in the order of adding. */
 void diagnostics_print(const struct diagnostics *diagnostics, FILE *out)
 {
-    size_t lost = diagnostics->errors + diagnostics->warnings - diagnostics->count;
+    size_t count = diagnostics->count, lost = diagnostics->errors + diagnostics->warnings - count;
+    struct printed *printed = calloc(count + 1, sizeof(*printed));
 
-    for (size_t i = 0; i < diagnostics->count; i++)
-        print_one(&diagnostics->items[i], out);
+    for (size_t i = 0; printed && i < count; i++)
+        printed[i] = (struct printed){ &diagnostics->items[i], file_of(diagnostics, i), i };
+    if (printed)
+        qsort(printed, count, sizeof(*printed), by_place);
+    for (size_t i = 0; i < count; i++)
+        print_one(printed ? printed[i].diagnostic : &diagnostics->items[i], out);
     if (lost)
         fprintf(out, "error: %zu more are not shown\n", lost);
+    free(printed);
+}
+
+static void print_number(size_t count, const char *what, FILE *out)
+{
+    fprintf(out, "%zu %s%s", count, what, count == 1 ? "" : "s");
+}
+
+void diagnostics_print_count(const struct diagnostics *diagnostics, FILE *out)
+{
+    if (diagnostics->errors == 0 && diagnostics->warnings == 0)
+        fputs("nothing is wrong", out);
+    if (diagnostics->errors > 0)
+        print_number(diagnostics->errors, "error", out);
+    if (diagnostics->errors > 0 && diagnostics->warnings > 0)
+        fputs(", ", out);
+    if (diagnostics->warnings > 0)
+        print_number(diagnostics->warnings, "warning", out);
 }
 
 static size_t smallest(size_t a, size_t b, size_t c)

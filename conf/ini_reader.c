@@ -11,7 +11,11 @@
 #include <ini.h>
 #include <string.h>
 
+#include "conf/utf8.h"
+
 #define INIH_NO_MEMORY (-2)
+
+static const char byte_order_mark[3] = { '\xef', '\xbb', '\xbf' };
 
 enum line_kind { LINE_EMPTY, LINE_SECTION, LINE_SETTING, LINE_CONTINUED };
 
@@ -33,10 +37,16 @@ struct reading {
     bool below_refused; /* below a refused line: a continuation is not worth a second complaint */
 };
 
+static bool begins_with_mark(const char *text, size_t size)
+{
+    return size >= sizeof(byte_order_mark) &&
+           memcmp(text, byte_order_mark, sizeof(byte_order_mark)) == 0;
+}
+
 static struct diagnostic_place place_at(const struct reading *reading, size_t offset)
 {
     return (struct diagnostic_place){ reading->file, reading->line_number, (unsigned)offset + 1,
-                                      reading->line };
+                                      reading->line, NULL };
 }
 
 /* Complains about the current line at `offset`; inih gets an empty one. */
@@ -44,6 +54,7 @@ static enum line_kind refuse(struct reading *reading, size_t offset, const char 
 {
     struct diagnostic_place place = place_at(reading, offset);
 
+    place.topic = INI_FORMAT_TOPIC;
     diagnostics_add(reading->diagnostics, DIAGNOSTIC_ERROR, &place, "%s", words);
     reading->in_entry = false;
     reading->below_refused = true;
@@ -71,6 +82,13 @@ static size_t find_end(const char *line, size_t offset, const char *ends)
     return offset;
 }
 
+/* What stands below a section line that is refused is not of the section above. */
+static void leave_section(struct reading *reading)
+{
+    reading->any_section = true;
+    reading->in_section = false;
+}
+
 /* `[name]`: tells the listener. inih would ignore what follows the ] and cut a long name. */
 static enum line_kind judge_section(struct reading *reading)
 {
@@ -79,8 +97,7 @@ static enum line_kind judge_section(struct reading *reading)
     struct diagnostic_place place = place_at(reading, 0);
     char name[INI_SECTION_MAX + 1];
 
-    reading->any_section = true;
-    reading->in_section = false;
+    leave_section(reading);
     if (line[end] != ']')
         return refuse(reading, end, "the section's ] is missing");
     if (end - 1 > INI_SECTION_MAX)
@@ -146,9 +163,32 @@ static enum line_kind judge_continued(struct reading *reading, size_t start)
 
 static enum line_kind refuse_control_character(struct reading *reading, size_t offset)
 {
+    if (reading->whole[offset] == '\r')
+        return refuse(reading, offset, "a CR stands within the line; lines end with LF or CRLF");
     if (reading->whole[offset])
         return refuse(reading, offset, "the line holds a control character");
     return refuse(reading, offset, "the line holds a NUL; a settings file is plain text in UTF-8");
+}
+
+/* A settings file is UTF-8; an editor that saves something else has changed what is seen. */
+static enum line_kind judge_encoding(struct reading *reading)
+{
+    bool mark = begins_with_mark(reading->whole, reading->size);
+    size_t offset = 0, size = 1;
+
+    while (size > 0 && offset < reading->size) {
+        size = utf8_size(reading->whole + offset, reading->size - offset);
+        offset += size;
+    }
+    if (size > 0 && !mark)
+        return LINE_SETTING;
+    if (reading->whole[mark ? sizeof(byte_order_mark) : 0] == '[')
+        leave_section(reading);
+    if (mark)
+        return refuse(reading, 0,
+                      "the line begins with a byte order mark, which is not seen; only the first "
+                      "line may");
+    return refuse(reading, offset, "the line is not UTF-8 from here on");
 }
 
 /* What the current line is. */
@@ -168,6 +208,8 @@ static enum line_kind judge_line(struct reading *reading)
         return refuse(
             reading, INI_LINE_MAX,
             "the line is too long: at most 198 octets (a list may go on in indented lines)");
+    if (judge_encoding(reading) == LINE_EMPTY)
+        return LINE_EMPTY;
     if (start > 0)
         return judge_continued(reading, start);
     return line[0] == '[' ? judge_section(reading) : judge_setting(reading);
@@ -235,10 +277,15 @@ static int take_entry(void *user, const char *section, const char *key, const ch
     return 1;
 }
 
+/* Windows calls it Unicode. Each of its lines would be refused for a NUL. */
+static bool is_utf16(const char *text, size_t size)
+{
+    return size >= 2 && (memcmp(text, "\xff\xfe", 2) == 0 || memcmp(text, "\xfe\xff", 2) == 0);
+}
+
 int ini_reader_read(const char *text, size_t size, const char *file,
                     const struct ini_listener *listener, struct diagnostics *diagnostics)
 {
-    static const char byte_order_mark[3] = { '\xef', '\xbb', '\xbf' };
     struct reading reading = { .listener = listener,
                                .diagnostics = diagnostics,
                                .file = file,
@@ -247,8 +294,12 @@ int ini_reader_read(const char *text, size_t size, const char *file,
     size_t errors_before = diagnostics->errors;
     int result;
 
-    if (size >= sizeof(byte_order_mark) &&
-        memcmp(text, byte_order_mark, sizeof(byte_order_mark)) == 0) {
+    if (is_utf16(text, size)) {
+        reading.line_number = 1;
+        refuse(&reading, 0, "the file is UTF-16; save it as UTF-8");
+        return -EINVAL;
+    }
+    if (begins_with_mark(text, size)) {
         reading.rest += sizeof(byte_order_mark);
         reading.rest_size -= sizeof(byte_order_mark);
     }
@@ -256,7 +307,8 @@ int ini_reader_read(const char *text, size_t size, const char *file,
     if (result == INIH_NO_MEMORY)
         return -ENOMEM;
     if (result != 0 && diagnostics->errors == errors_before) {
-        struct diagnostic_place place = { file, result > 0 ? (unsigned)result : 0, 0, NULL };
+        struct diagnostic_place place = { file, result > 0 ? (unsigned)result : 0, 0, NULL,
+                                          INI_FORMAT_TOPIC };
 
         diagnostics_add(diagnostics, DIAGNOSTIC_ERROR, &place,
                         "the INI library does not understand this line");

@@ -2,9 +2,9 @@
  *
  * inih splits the lines; what it would do silently is refused before it sees them: lines longer
  * than its buffer, section names longer than its buffer, text behind a section's ], `key: value`,
- * NUL and control characters. Comments are whole lines that begin with ; or #, of any length, or
- * the rest of a line from a blank and a ; on. An indented line goes on with the value of the
- * setting above it, as in inih, and may therefore hold neither = nor [. */
+ * NUL and control characters, what is not UTF-8. Comments are whole lines that begin with ; or #,
+ * of any length, or the rest of a line from a blank and a ; on. An indented line goes
+ * on with the value of the setting above it, as in inih, and may therefore hold neither = nor [. */
 #ifndef GATEPOST_CONF_INI_READER_H
 #define GATEPOST_CONF_INI_READER_H
 
@@ -13,8 +13,9 @@
 
 #include "conf/diagnostics.h"
 
-#define INI_LINE_MAX    198 /* octets without the line's end: inih's buffer of 200 less LF and NUL */
-#define INI_SECTION_MAX 49  /* octets between [ and ]: inih's buffer of 50 less NUL */
+#define INI_LINE_MAX     198 /* octets without the line's end: inih's buffer of 200 less LF and NUL */
+#define INI_FORMAT_TOPIC "Format" /* the heading in gatepost.ini(5) that tells all this */
+#define INI_SECTION_MAX  49       /* octets between [ and ]: inih's buffer of 50 less NUL */
 
 /* One `key = value`, without the blanks around them. All texts are only lent. */
 struct ini_entry {

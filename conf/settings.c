@@ -1,25 +1,24 @@
 /* Builds struct settings from INI files.
  *
- * Happy path: built-in defaults and the six port rows, then each file's entries in order, each
- * parsed into its member and its place noted; then what was left open is filled in and
- * settings_check() looks for contradictions. Mistakes in a file are diagnostics and reading goes
- * on, so that one run tells all of them; -EINVAL comes at the end. The other failure is a lack of
- * memory. */
+ * Happy path: the defaults, then each file's entries in order, each parsed into its member and its
+ * place noted; then what was left open is filled in and settings_check() looks for contradictions.
+ * Mistakes in a file are diagnostics and reading goes on, so that one run tells all of them;
+ * -EINVAL comes at the end. The other failure is a lack of memory. */
 #include "conf/settings.h"
 
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "conf/ini_reader.h"
-#include "conf/port_rules.h"
 #include "conf/settings_check.h"
-#include "conf/settings_form.h"
+#include "conf/settings_defaults.h"
 #include "conf/settings_origins.h"
+#include "conf/settings_report.h"
 #include "conf/settings_value.h"
 
 #define FILE_MAX_BYTES (256 * 1024)
@@ -29,7 +28,6 @@
 
 struct loader {
     struct settings *settings;
-    struct settings_origins origins;
     struct diagnostics *diagnostics;
     unsigned file_number;
     int error; /* -ENOMEM once memory ran out */
@@ -40,22 +38,58 @@ struct loader {
     bool skip_continued;            /* the entry above was refused, or is of no interest */
 };
 
-static void complain(struct loader *loader, const struct diagnostic_place *place, unsigned column,
-                     const char *words)
+/* Complains at `place`. `key` NULL: about the section. */
+static void complain(struct loader *loader, const struct diagnostic_place *place, const char *key,
+                     const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+static void complain_about(struct loader *loader, const struct diagnostic_place *place,
+                           const char *topic, const char *format, va_list arguments)
 {
     struct diagnostic_place there = *place;
+    char words[640];
 
-    there.column = column;
+    vsnprintf(words, sizeof(words), format, arguments);
+    there.topic = topic;
     diagnostics_add(loader->diagnostics, DIAGNOSTIC_ERROR, &there, "%s", words);
 }
 
-static void note_origin(struct loader *loader, const char *key,
-                        const struct diagnostic_place *place, unsigned value_column)
+static void complain(struct loader *loader, const struct diagnostic_place *place, const char *key,
+                     const char *format, ...)
 {
-    struct settings_origin origin = { loader->section,     loader->name, key,
-                                      loader->file_number, *place,       value_column };
+    char topic[SETTINGS_TOPIC_SIZE];
+    va_list arguments;
 
-    if (settings_origins_set(&loader->origins, &origin) < 0)
+    va_start(arguments, format);
+    complain_about(loader, place, settings_topic(loader->section, key, topic), format, arguments);
+    va_end(arguments);
+}
+
+/* About what a file may look like at all. */
+static void complain_form(struct loader *loader, const struct diagnostic_place *place,
+                          const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+static void complain_form(struct loader *loader, const struct diagnostic_place *place,
+                          const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    complain_about(loader, place, INI_FORMAT_TOPIC, format, arguments);
+    va_end(arguments);
+}
+
+static void note_origin(struct loader *loader, const char *key,
+                        const struct diagnostic_place *place, unsigned value_column, bool continued)
+{
+    struct settings_origin origin = { .section = loader->section,
+                                      .name = loader->name,
+                                      .key = key,
+                                      .file_number = loader->file_number,
+                                      .place = *place,
+                                      .value_column = value_column,
+                                      .continued = continued };
+
+    if (settings_origins_set(loader->settings->origins, &origin) < 0)
         loader->error = -ENOMEM;
 }
 
@@ -64,12 +98,12 @@ static bool said_before(struct loader *loader, const char *key,
                         const struct diagnostic_place *place)
 {
     const struct settings_origin *earlier =
-        settings_origins_find(&loader->origins, loader->section, loader->name, key);
+        settings_origins_find(loader->settings->origins, loader->section, loader->name, key);
 
     if (!earlier || earlier->file_number != loader->file_number)
         return false;
-    diagnostics_add(loader->diagnostics, DIAGNOSTIC_ERROR, place, "%s is already %s in line %u",
-                    key ? key : "this section", key ? "set" : "begun", earlier->place.line);
+    complain_form(loader, place, "%s is already %s in line %u", key ? key : "this section",
+                  key ? "set" : "begun", earlier->place.line);
     return true;
 }
 
@@ -100,11 +134,10 @@ static void complain_section(struct loader *loader, const struct diagnostic_plac
     const char *nearest = diagnostics_nearest(first, names, SECTION_COUNT);
 
     if (nearest)
-        diagnostics_add(loader->diagnostics, DIAGNOSTIC_ERROR, place,
-                        "there is no section [%s]; did you mean \"%s\"?", first, nearest);
+        complain_form(loader, place, "there is no section [%s]; did you mean \"%s\"?", first,
+                      nearest);
     else
-        diagnostics_add(loader->diagnostics, DIAGNOSTIC_ERROR, place, "there is no section [%s]",
-                        first);
+        complain_form(loader, place, "there is no section [%s]", first);
 }
 
 static int find_section(const char *name)
@@ -129,17 +162,16 @@ static bool judge_section(struct loader *loader, const char *text,
     loader->section = (enum settings_section)found;
     strcpy(loader->name, second);
     if (settings_sections[found].named && words == 1) {
-        diagnostics_add(loader->diagnostics, DIAGNOSTIC_ERROR, place,
-                        "this section needs a name: [%s %s]", first,
-                        found == SECTION_TLS ? "default" : "smtp");
+        complain(loader, place, NULL, "this section needs a name: [%s %s]", first,
+                 found == SECTION_TLS ? "default" : "smtp");
         return false;
     }
     if (words != (settings_sections[found].named ? 2 : 1) || !name_is_good(second)) {
-        diagnostics_add(loader->diagnostics, DIAGNOSTIC_ERROR, place,
-                        settings_sections[found].named
-                            ? "the name of a [%s] section is one word of letters, digits, - _ and ."
-                            : "the section [%s] has no name",
-                        first);
+        complain(loader, place, NULL,
+                 settings_sections[found].named
+                     ? "the name of a [%s] section is one word of letters, digits, - _ and ."
+                     : "the section [%s] has no name",
+                 first);
         return false;
     }
     return !said_before(loader, NULL, place);
@@ -151,7 +183,7 @@ static bool open_section(struct loader *loader, const struct diagnostic_place *p
     if (settings_section_find(loader->settings, loader->section, loader->name))
         return true;
     if (settings_section_size(loader->settings, loader->section) >= SECTIONS_MAX) {
-        complain(loader, place, 1, "there are too many sections of this kind");
+        complain(loader, place, NULL, "there are too many sections of this kind");
         return false;
     }
     if (settings_section_add(loader->settings, loader->section, loader->name) < 0) {
@@ -170,7 +202,7 @@ static void take_section(void *user, const char *text, const struct diagnostic_p
     loader->skip = !judge_section(loader, text, &inside) || !open_section(loader, &inside);
     loader->skip_continued = true;
     if (!loader->skip)
-        note_origin(loader, NULL, &inside, 0);
+        note_origin(loader, NULL, &inside, 0, false);
 }
 
 /* An unknown key: it may be a typing mistake, or stand in the wrong section. */
@@ -178,37 +210,65 @@ static void complain_key(struct loader *loader, const struct ini_entry *entry)
 {
     const char *section = settings_sections[loader->section].name;
     const char *nearest = settings_key_nearest(loader->section, entry->key);
+    enum settings_section here = loader->section;
 
     for (int i = 0; !nearest && i < SECTION_COUNT; i++) {
         if (settings_key_find((enum settings_section)i, entry->key)) {
-            diagnostics_add(loader->diagnostics, DIAGNOSTIC_ERROR, &entry->place,
-                            "there is no key \"%s\" in [%s]; it belongs to [%s%s]", entry->key,
-                            section, settings_sections[i].name,
-                            settings_sections[i].named ? " NAME" : "");
+            loader->section = (enum settings_section)i; /* what is to be read is there */
+            complain(loader, &entry->place, entry->key,
+                     "there is no key \"%s\" in [%s]; it belongs to [%s%s]", entry->key, section,
+                     settings_sections[i].name, settings_sections[i].named ? " NAME" : "");
+            loader->section = here;
             return;
         }
     }
     if (nearest)
-        diagnostics_add(loader->diagnostics, DIAGNOSTIC_ERROR, &entry->place,
-                        "there is no key \"%s\" in [%s]; did you mean \"%s\"?", entry->key, section,
-                        nearest);
+        complain(loader, &entry->place, nearest,
+                 "there is no key \"%s\" in [%s]; did you mean \"%s\"?", entry->key, section,
+                 nearest);
     else
-        diagnostics_add(loader->diagnostics, DIAGNOSTIC_ERROR, &entry->place,
-                        "there is no key \"%s\" in [%s]", entry->key, section);
+        complain(loader, &entry->place, NULL, "there is no key \"%s\" in [%s]", entry->key,
+                 section);
+}
+
+/* What a later program's file means cannot be known: this comes before all that looks wrong in it.
+ */
+static bool version_is_known(struct loader *loader, const struct settings_key *key,
+                             const struct diagnostic_place *place)
+{
+    const struct settings_gatepost *gatepost = &loader->settings->gatepost;
+
+    if (loader->section != SECTION_GATEPOST || strcmp(key->name, "config_version") != 0 ||
+        gatepost->config_version <= SETTINGS_VERSION)
+        return true;
+    complain(loader, place, key->name,
+             "this program is too old for the file: it knows config_version %d, and the file is of "
+             "version %u",
+             SETTINGS_VERSION, gatepost->config_version);
+    return false;
 }
 
 static void take_value(struct loader *loader, const struct settings_key *key,
                        const struct ini_entry *entry)
 {
     void *section = settings_section_find(loader->settings, loader->section, loader->name);
+    struct diagnostic_place place = entry->place;
+    struct settings_origin *origin;
     struct value_fault fault;
     int result = (entry->continued ? settings_value_append : settings_value_parse)(
         key, entry->value, settings_member(section, key), &fault);
 
     if (result < 0)
         loader->error = result;
+    place.column = entry->value_column + (result == VALUE_BAD ? (unsigned)fault.offset : 0);
     if (result == VALUE_BAD)
-        complain(loader, &entry->place, entry->value_column + (unsigned)fault.offset, fault.words);
+        complain(loader, &place, key->name, "%s", fault.words);
+    else if (version_is_known(loader, key, &place))
+        return;
+    origin =
+        settings_origins_find(loader->settings->origins, loader->section, loader->name, key->name);
+    if (origin)
+        origin->refused = true;
 }
 
 static void take_entry(void *user, const struct ini_entry *entry)
@@ -226,11 +286,9 @@ static void take_entry(void *user, const struct ini_entry *entry)
         complain_key(loader, entry);
         return;
     }
-    if (!entry->continued) {
-        if (said_before(loader, key->name, &entry->place))
-            return;
-        note_origin(loader, key->name, &entry->place, entry->value_column);
-    }
+    if (!entry->continued && said_before(loader, key->name, &entry->place))
+        return;
+    note_origin(loader, key->name, &entry->place, entry->value_column, entry->continued);
     loader->skip_continued = false;
     take_value(loader, key, entry);
 }
@@ -238,7 +296,7 @@ static void take_entry(void *user, const struct ini_entry *entry)
 static void load_text(struct loader *loader, const char *text, size_t size, const char *name)
 {
     struct ini_listener listener = { loader, take_section, take_entry };
-    struct diagnostic_place place = { name, 0, 0, NULL };
+    struct diagnostic_place place = { name, 0, 0, NULL, NULL };
 
     loader->file_number++;
     loader->skip = true;
@@ -251,7 +309,7 @@ static void load_text(struct loader *loader, const char *text, size_t size, cons
 
 static void load_file(struct loader *loader, const char *path)
 {
-    struct diagnostic_place place = { path, 0, 0, NULL };
+    struct diagnostic_place place = { path, 0, 0, NULL, NULL };
     char *text = malloc(FILE_MAX_BYTES + 1);
     FILE *file = fopen(path, "re");
     size_t size;
@@ -300,7 +358,7 @@ static void load_folder(struct loader *loader, const char *path)
     snprintf(folder, sizeof(folder), "%.*sconf.d", slash ? (int)(slash - path + 1) : 0, path);
     count = scandir(folder, &entries, is_settings_file, by_name);
     if (count < 0 && errno != ENOENT) {
-        struct diagnostic_place place = { folder, 0, 0, NULL };
+        struct diagnostic_place place = { folder, 0, 0, NULL, NULL };
 
         diagnostics_add(loader->diagnostics, DIAGNOSTIC_ERROR, &place, "cannot read the folder: %s",
                         strerror(errno));
@@ -318,106 +376,6 @@ static void load_folder(struct loader *loader, const char *path)
         free(entries);
 }
 
-static int add_port(struct settings *settings, const struct port_rule *rule)
-{
-    struct settings_listen *listen;
-    int result = settings_section_add(settings, SECTION_LISTEN, rule->name);
-
-    if (result < 0)
-        return result;
-    listen = &settings->listens[settings->listen_count - 1];
-    free(listen->backend);
-    listen->port = rule->port;
-    listen->protocol = rule->protocol;
-    listen->tls = rule->tls;
-    listen->backend = strdup(rule->backend);
-    return listen->backend ? 0 : -ENOMEM;
-}
-
-/* The settings of an empty file, but for what settings_complete() fills in. */
-static int add_defaults(struct settings *settings)
-{
-    static const char *const backends[] = { "smtp", "pop3", "remote" };
-    static const enum settings_section once[] = { SECTION_GATEPOST, SECTION_LIMITS,
-                                                  SECTION_MAILSTORE };
-    int result = 0;
-
-    for (size_t i = 0; i < 3 && result == 0; i++)
-        result = settings_value_initial(&settings_sections[once[i]],
-                                        settings_section_at(settings, once[i], 0));
-    for (size_t i = 0; i < 3 && result == 0; i++)
-        result = settings_section_add(settings, SECTION_BACKEND, backends[i]);
-    for (size_t i = 0; i < PORT_RULES_COUNT && result == 0; i++)
-        result = add_port(settings, &port_rules[i]);
-    return result;
-}
-
-/* The host's own name where it can stand in a greeting. */
-static char *host_name(void)
-{
-    char name[HOST_NAME_MAX + 1] = "";
-
-    if (gethostname(name, sizeof(name) - 1) < 0 || !form_is_domain(name))
-        return strdup("localhost");
-    return strdup(name);
-}
-
-static int complete_names(struct settings *settings)
-{
-    struct settings_list *domains = &settings->mailstore.domains;
-
-    if (!*settings->gatepost.hostname) {
-        free(settings->gatepost.hostname);
-        settings->gatepost.hostname = host_name();
-        if (!settings->gatepost.hostname)
-            return -ENOMEM;
-    }
-    if (domains->count > 0)
-        return 0;
-    free(domains->items);
-    domains->items = calloc(1, sizeof(*domains->items));
-    if (!domains->items)
-        return -ENOMEM;
-    domains->items[0] = strdup(settings->gatepost.hostname);
-    if (!domains->items[0])
-        return -ENOMEM;
-    domains->count = 1;
-    return 0;
-}
-
-static bool is_written(const struct loader *loader, const struct settings_listen *listen,
-                       const char *key)
-{
-    return settings_origins_find(&loader->origins, SECTION_LISTEN, listen->name, key) != NULL;
-}
-
-/* Fills in what depends on other settings, and puts [tls default] first. */
-static int complete(struct loader *loader)
-{
-    struct settings *settings = loader->settings;
-
-    for (size_t i = 0; i < settings->listen_count; i++) {
-        struct settings_listen *listen = &settings->listens[i];
-
-        if (listen->protocol == PROTOCOL_OPAQUE && !is_written(loader, listen, "tls"))
-            listen->tls = TLS_RULE_IMPLICIT;
-        if (!is_written(loader, listen, "detect_wait"))
-            listen->detect_wait_ms = port_rules_detect_wait_ms(listen->tls);
-    }
-    for (size_t i = 0; i < settings->backend_count; i++)
-        if (settings_backend_embedded(&settings->backends[i]))
-            settings->backends[i].identity = IDENTITY_PROXY_V2;
-    for (size_t i = 1; i < settings->tls_count; i++) {
-        struct settings_tls swap = settings->tls[i];
-
-        if (strcmp(swap.name, "default") == 0) {
-            memmove(&settings->tls[1], &settings->tls[0], i * sizeof(swap));
-            settings->tls[0] = swap;
-        }
-    }
-    return complete_names(settings);
-}
-
 /* [tls default] without a certificate says the same as no such section. */
 static void drop_empty_tls(struct settings *settings)
 {
@@ -430,34 +388,32 @@ static int loader_init(struct loader *loader, struct diagnostics *diagnostics)
     memset(loader, 0, sizeof(*loader));
     loader->diagnostics = diagnostics;
     loader->settings = calloc(1, sizeof(*loader->settings));
-    return loader->settings ? add_defaults(loader->settings) : -ENOMEM;
+    if (!loader->settings)
+        return -ENOMEM;
+    loader->settings->origins = calloc(1, sizeof(*loader->settings->origins));
+    return loader->settings->origins ? settings_defaults_add(loader->settings) : -ENOMEM;
 }
 
 /* Ends a load: complete and check what was read, give it out or free it. */
-static int loader_end(struct loader *loader, size_t errors_before, struct settings **ret_settings)
+static int loader_end(struct loader *loader, struct settings **ret_settings)
 {
     int result = loader->error;
 
     if (result == 0)
-        result = complete(loader);
-    if (result == 0)
-        settings_check(loader->settings, &loader->origins, loader->diagnostics);
-    if (result == 0 && loader->diagnostics->errors > errors_before)
-        result = -EINVAL;
-    settings_origins_deinit(&loader->origins);
+        result = settings_defaults_complete(loader->settings, loader->diagnostics);
     if (result < 0) {
         settings_free(loader->settings);
         return result;
     }
+    settings_check(loader->settings, loader->diagnostics);
     drop_empty_tls(loader->settings);
     *ret_settings = loader->settings;
     return 0;
 }
 
-int settings_load_file(const char *path, struct diagnostics *diagnostics,
+int settings_read_file(const char *path, struct diagnostics *diagnostics,
                        struct settings **ret_settings)
 {
-    size_t errors_before = diagnostics->errors;
     struct loader loader;
 
     loader.error = loader_init(&loader, diagnostics);
@@ -465,19 +421,44 @@ int settings_load_file(const char *path, struct diagnostics *diagnostics,
         load_file(&loader, path);
         load_folder(&loader, path);
     }
-    return loader_end(&loader, errors_before, ret_settings);
+    return loader_end(&loader, ret_settings);
+}
+
+/* Gives out what was read only where it may be used. */
+static int give_if_good(struct settings *settings, const struct diagnostics *diagnostics,
+                        size_t errors_before, struct settings **ret_settings)
+{
+    if (diagnostics->errors > errors_before) {
+        settings_free(settings);
+        return -EINVAL;
+    }
+    *ret_settings = settings;
+    return 0;
+}
+
+int settings_load_file(const char *path, struct diagnostics *diagnostics,
+                       struct settings **ret_settings)
+{
+    size_t errors_before = diagnostics->errors;
+    struct settings *settings;
+    int result = settings_read_file(path, diagnostics, &settings);
+
+    return result < 0 ? result : give_if_good(settings, diagnostics, errors_before, ret_settings);
 }
 
 int settings_load_text(const char *text, size_t size, const char *name,
                        struct diagnostics *diagnostics, struct settings **ret_settings)
 {
     size_t errors_before = diagnostics->errors;
+    struct settings *settings;
     struct loader loader;
+    int result;
 
     loader.error = loader_init(&loader, diagnostics);
     if (!loader.error)
         load_text(&loader, text, size, name);
-    return loader_end(&loader, errors_before, ret_settings);
+    result = loader_end(&loader, &settings);
+    return result < 0 ? result : give_if_good(settings, diagnostics, errors_before, ret_settings);
 }
 
 void settings_free(struct settings *settings)
@@ -498,6 +479,9 @@ void settings_free(struct settings *settings)
     free(settings->tls);
     free(settings->listens);
     free(settings->backends);
+    if (settings->origins)
+        settings_origins_deinit(settings->origins);
+    free(settings->origins);
     free(settings);
 }
 

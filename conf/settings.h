@@ -14,6 +14,8 @@
 
 #include "conf/diagnostics.h"
 
+#define SETTINGS_VERSION 1 /* of [gatepost] config_version: what this program understands */
+
 enum port_protocol { PROTOCOL_SMTP, PROTOCOL_POP3, PROTOCOL_OPAQUE };
 enum tls_rule { TLS_RULE_STARTTLS, TLS_RULE_IMPLICIT, TLS_RULE_OFF };
 enum require_tls { REQUIRE_TLS_NO, REQUIRE_TLS_AUTH, REQUIRE_TLS_YES };
@@ -95,6 +97,7 @@ struct settings {
     struct settings_backend
         *backends; /* smtp, pop3 and remote always exist, perhaps without an address */
     size_t backend_count;
+    struct settings_origins *origins; /* where each was written; private to conf/ */
 };
 
 /* Loads the file `path` and, beside it, conf.d/NAME.ini in alphabetical order, which override it
@@ -108,7 +111,29 @@ int settings_load_file(const char *path, struct diagnostics *diagnostics,
 int settings_load_text(const char *text, size_t size, const char *name,
                        struct diagnostics *diagnostics, struct settings **ret_settings);
 
+/* As settings_load_file(), but gives the settings out also where there are errors, so that more can
+ * be looked at for the same report: what was refused is at its default. They are not to be used
+ * while diagnostics->errors is above 0. Returns 0 or -ENOMEM. */
+int settings_read_file(const char *path, struct diagnostics *diagnostics,
+                       struct settings **ret_settings);
+
 void settings_free(struct settings *settings);
+
+/* Names a setting: `section` is "tls" in [tls default], `name` "default", or "" where a section has
+ * none. `key` NULL: the section as a whole. `item`, of a list: the caret stands there; or NULL. */
+struct settings_ref {
+    const char *section, *name, *key, *item;
+};
+
+/* Adds a diagnostic about a setting that was loaded: at the place where it is written, else at its
+ * section's line, else at none; and with what to read about it. */
+void settings_report(const struct settings *settings, struct diagnostics *diagnostics,
+                     enum diagnostic_kind kind, const struct settings_ref *ref, const char *format,
+                     ...) __attribute__((format(printf, 5, 6)));
+
+/* Was what the file says of it refused, so that its value is only the default? (After
+ * settings_read_file().) */
+bool settings_refused(const struct settings *settings, const struct settings_ref *ref);
 
 /* Writes the whole of `settings` as INI text: settings_load_text() of it gives equal settings.
  * Includes the keys that are at their defaults. Returns 0 or -EIO. */

@@ -11,39 +11,38 @@
 
 #include "conf/settings_check_internal.h"
 #include "conf/settings_form.h"
+#include "conf/settings_report.h"
 
 #define RUNTIME_DIR_MAX 80 /* octets: leaves room in a socket's path for the names below it */
 
-/* Points at the key where it is written, else at its section's line, else at nothing. */
 void check_report(const struct check *check, enum diagnostic_kind kind,
                   enum settings_section section, const char *name, const char *key,
-                  const char *format, ...)
+                  const char *item, const char *format, ...)
 {
-    const struct settings_origin *origin =
-        settings_origins_find(check->origins, section, name, key);
-    struct diagnostic_place place;
-    char words[640];
+    struct settings_ref ref = { settings_sections[section].name, name, key, item };
     va_list arguments;
 
-    if (!origin)
-        origin = settings_origins_find(check->origins, section, name, NULL);
     va_start(arguments, format);
-    vsnprintf(words, sizeof(words), format, arguments);
+    settings_report_words(check->settings, check->diagnostics, kind, &ref, format, arguments);
     va_end(arguments);
-    if (origin) {
-        place = origin->place;
-        if (origin->value_column)
-            place.column = origin->value_column;
-    }
-    diagnostics_add(check->diagnostics, kind, origin ? &place : NULL, "%s", words);
+}
+
+bool check_is_written(const struct check *check, enum settings_section section, const char *name,
+                      const char *key)
+{
+    return settings_origins_find(check->settings->origins, section, name, key) != NULL;
 }
 
 #define GATEPOST_ERROR(check, key, ...)                                                            \
-    check_report(check, DIAGNOSTIC_ERROR, SECTION_GATEPOST, "", key, __VA_ARGS__)
+    check_report(check, DIAGNOSTIC_ERROR, SECTION_GATEPOST, "", key, NULL, __VA_ARGS__)
 #define MAILSTORE_ERROR(check, key, ...)                                                           \
-    check_report(check, DIAGNOSTIC_ERROR, SECTION_MAILSTORE, "", key, __VA_ARGS__)
+    check_report(check, DIAGNOSTIC_ERROR, SECTION_MAILSTORE, "", key, NULL, __VA_ARGS__)
+#define MAILSTORE_ERROR_AT(check, key, item, ...)                                                  \
+    check_report(check, DIAGNOSTIC_ERROR, SECTION_MAILSTORE, "", key, item, __VA_ARGS__)
 #define TLS_ERROR(check, tls, key, ...)                                                            \
-    check_report(check, DIAGNOSTIC_ERROR, SECTION_TLS, (tls)->name, key, __VA_ARGS__)
+    check_report(check, DIAGNOSTIC_ERROR, SECTION_TLS, (tls)->name, key, NULL, __VA_ARGS__)
+#define TLS_ERROR_AT(check, tls, key, item, ...)                                                   \
+    check_report(check, DIAGNOSTIC_ERROR, SECTION_TLS, (tls)->name, key, item, __VA_ARGS__)
 
 static bool uses_embedded(const struct check *check)
 {
@@ -82,18 +81,19 @@ static void check_gatepost(const struct check *check)
         GATEPOST_ERROR(check, "bind", "bind needs at least one address");
     fault = check_bind_fault(&gatepost->bind, &item);
     if (fault)
-        GATEPOST_ERROR(check, "bind", "bind: %s %s", item, fault);
+        check_report(check, DIAGNOSTIC_ERROR, SECTION_GATEPOST, "", "bind", item, "bind: %s %s",
+                     item, fault);
     if (strlen(gatepost->runtime_dir) > RUNTIME_DIR_MAX)
         GATEPOST_ERROR(
             check, "runtime_dir",
             "runtime_dir has more than %d octets; the paths of its sockets would be too long",
             RUNTIME_DIR_MAX);
     if (strcmp(gatepost->user, "root") == 0)
-        check_report(check, DIAGNOSTIC_WARNING, SECTION_GATEPOST, "", "user",
+        check_report(check, DIAGNOSTIC_WARNING, SECTION_GATEPOST, "", "user", NULL,
                      "user = root lets the workers that face the network keep all privileges");
     if (strcmp(gatepost->user, gatepost->mail_user) == 0 && uses_embedded(check))
         check_report(
-            check, DIAGNOSTIC_WARNING, SECTION_GATEPOST, "", "mail_user",
+            check, DIAGNOSTIC_WARNING, SECTION_GATEPOST, "", "mail_user", NULL,
             "user and mail_user are the same: the workers that face the network can read all mail");
 }
 
@@ -104,8 +104,8 @@ static void check_mailstore(const struct check *check)
 
     for (size_t i = 0; i < mailstore->domains.count; i++)
         if (!form_is_domain(mailstore->domains.items[i]))
-            MAILSTORE_ERROR(check, "domains", "domains: %s is no domain name",
-                            mailstore->domains.items[i]);
+            MAILSTORE_ERROR_AT(check, "domains", mailstore->domains.items[i],
+                               "domains: %s is no domain name", mailstore->domains.items[i]);
     if (strncmp(mailstore->relay, "unix:", 5) == 0)
         fault = form_socket_fault(mailstore->relay);
     else if (*mailstore->relay && !form_is_host_port(mailstore->relay))
@@ -147,19 +147,20 @@ static void check_server_names(const struct check *check, size_t index)
 
     for (size_t i = 0; i < tls->names.count; i++) {
         if (!form_is_server_name(tls->names.items[i]))
-            TLS_ERROR(check, tls, "names", "names: %s is no domain name", tls->names.items[i]);
+            TLS_ERROR_AT(check, tls, "names", tls->names.items[i], "names: %s is no domain name",
+                         tls->names.items[i]);
         for (size_t j = 0; j < index; j++)
             if (has_name(&all[j], tls->names.items[i]))
-                TLS_ERROR(check, tls, "names", "the name %s stands in [tls %s] and in [tls %s]",
-                          tls->names.items[i], all[j].name, tls->name);
+                TLS_ERROR_AT(check, tls, "names", tls->names.items[i],
+                             "the name %s stands in [tls %s] and in [tls %s]", tls->names.items[i],
+                             all[j].name, tls->name);
     }
 }
 
-void settings_check(const struct settings *settings, const struct settings_origins *origins,
-                    struct diagnostics *diagnostics)
+void settings_check(const struct settings *settings, struct diagnostics *diagnostics)
 {
     const struct settings_tls *tls = settings_tls(settings, "default");
-    struct check check = { settings, origins, diagnostics, tls && *tls->certificate };
+    struct check check = { settings, diagnostics, tls && *tls->certificate };
 
     check_gatepost(&check);
     for (size_t i = 0; i < settings->tls_count; i++) {

@@ -4,11 +4,10 @@
 #ifndef GATEPOST_CONF_SETTINGS_CHECK_H
 #define GATEPOST_CONF_SETTINGS_CHECK_H
 
-#include "conf/settings_origins.h"
+#include "conf/settings.h"
 
 /* Judges complete settings; all that is found goes to `diagnostics`, with the place of the setting
  * to change. */
-void settings_check(const struct settings *settings, const struct settings_origins *origins,
-                    struct diagnostics *diagnostics);
+void settings_check(const struct settings *settings, struct diagnostics *diagnostics);
 
 #endif

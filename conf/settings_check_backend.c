@@ -33,10 +33,11 @@ static void check_loop(const struct check *check, const struct settings_backend 
             continue;
         for (size_t j = 0; j < bind->count && j < CHECK_BIND_MAX; j++) {
             if (form_is_address(bind->items[j]) && form_leads_to(item, bind->items[j], port)) {
-                BACKEND_ERROR(check, backend, "address",
-                              "address: %s is where [listen %s] listens: Gatepost would connect to "
-                              "itself",
-                              item, listen->name);
+                BACKEND_ERROR_AT(
+                    check, backend, "address", item,
+                    "address: %s is where [listen %s] listens: Gatepost would connect to "
+                    "itself",
+                    item, listen->name);
                 return;
             }
         }
@@ -57,14 +58,15 @@ static void check_item(const struct check *check, const struct settings_backend 
     const char *item = backend->address.items[index], *fault = form_backend_fault(item);
 
     if (strcmp(item, "embedded") == 0)
-        BACKEND_ERROR(check, backend, "address",
-                      "address: embedded stands alone, beside no other address");
+        BACKEND_ERROR_AT(check, backend, "address", item,
+                         "address: embedded stands alone, beside no other address");
     else if (fault)
-        BACKEND_ERROR(check, backend, "address",
-                      "address must be embedded, or unix:/path or host:port; \"%s\" %s", item,
-                      fault);
+        BACKEND_ERROR_AT(check, backend, "address", item,
+                         "address must be embedded, or unix:/path or host:port; \"%s\" %s", item,
+                         fault);
     else if (stands_before(&backend->address, index))
-        BACKEND_ERROR(check, backend, "address", "address: %s stands twice in this list", item);
+        BACKEND_ERROR_AT(check, backend, "address", item, "address: %s stands twice in this list",
+                         item);
     else
         check_loop(check, backend, item);
 }
@@ -168,9 +170,9 @@ static void check_hide(const struct check *check, const struct settings_backend 
 {
     for (size_t i = 0; i < backend->hide.count; i++)
         if (!form_is_capability(backend->hide.items[i]))
-            BACKEND_ERROR(check, backend, "hide",
-                          "hide: \"%s\" is no keyword of letters, digits and hyphens",
-                          backend->hide.items[i]);
+            BACKEND_ERROR_AT(check, backend, "hide", backend->hide.items[i],
+                             "hide: \"%s\" is no keyword of letters, digits and hyphens",
+                             backend->hide.items[i]);
 }
 
 /* What depends on the ports */

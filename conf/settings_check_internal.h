@@ -11,25 +11,35 @@
 
 struct check {
     const struct settings *settings;
-    const struct settings_origins *origins;
     struct diagnostics *diagnostics;
     bool has_certificate;
 };
 
-/* Tells what is wrong, at the key where it is written, else at its section's line, else at no
- * place. `key` may be NULL. */
+/* Tells what is wrong, at the item of a list, at the key where it is written, else at its section's
+ * line, else at no place. `key` and `item` may be NULL. */
 void check_report(const struct check *check, enum diagnostic_kind kind,
                   enum settings_section section, const char *name, const char *key,
-                  const char *format, ...) __attribute__((format(printf, 6, 7)));
+                  const char *item, const char *format, ...) __attribute__((format(printf, 7, 8)));
 
 #define LISTEN_ERROR(check, listen, key, ...)                                                      \
-    check_report(check, DIAGNOSTIC_ERROR, SECTION_LISTEN, (listen)->name, key, __VA_ARGS__)
+    check_report(check, DIAGNOSTIC_ERROR, SECTION_LISTEN, (listen)->name, key, NULL, __VA_ARGS__)
+#define LISTEN_ERROR_AT(check, listen, key, item, ...)                                             \
+    check_report(check, DIAGNOSTIC_ERROR, SECTION_LISTEN, (listen)->name, key, item, __VA_ARGS__)
 #define LISTEN_WARNING(check, listen, key, ...)                                                    \
-    check_report(check, DIAGNOSTIC_WARNING, SECTION_LISTEN, (listen)->name, key, __VA_ARGS__)
+    check_report(check, DIAGNOSTIC_WARNING, SECTION_LISTEN, (listen)->name, key, NULL, __VA_ARGS__)
+#define LISTEN_WARNING_AT(check, listen, key, item, ...)                                           \
+    check_report(check, DIAGNOSTIC_WARNING, SECTION_LISTEN, (listen)->name, key, item, __VA_ARGS__)
 #define BACKEND_ERROR(check, backend, key, ...)                                                    \
-    check_report(check, DIAGNOSTIC_ERROR, SECTION_BACKEND, (backend)->name, key, __VA_ARGS__)
+    check_report(check, DIAGNOSTIC_ERROR, SECTION_BACKEND, (backend)->name, key, NULL, __VA_ARGS__)
+#define BACKEND_ERROR_AT(check, backend, key, item, ...)                                           \
+    check_report(check, DIAGNOSTIC_ERROR, SECTION_BACKEND, (backend)->name, key, item, __VA_ARGS__)
 #define BACKEND_WARNING(check, backend, key, ...)                                                  \
-    check_report(check, DIAGNOSTIC_WARNING, SECTION_BACKEND, (backend)->name, key, __VA_ARGS__)
+    check_report(check, DIAGNOSTIC_WARNING, SECTION_BACKEND, (backend)->name, key, NULL,           \
+                 __VA_ARGS__)
+
+/* Is anything of it written, or where `key` is not NULL, this key? */
+bool check_is_written(const struct check *check, enum settings_section section, const char *name,
+                      const char *key);
 
 /* What is wrong with a list of addresses to bind, in words that follow *ret_item; or NULL. */
 const char *check_bind_fault(const struct settings_list *bind, const char **ret_item);

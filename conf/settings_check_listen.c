@@ -2,10 +2,12 @@
  *
  * Happy path: each key is looked at beside those that it depends on, and nothing is said. Of a port
  * with enabled = no only the number is looked at. */
+#include <stdarg.h>
 #include <string.h>
 
 #include "conf/settings_check_internal.h"
 #include "conf/settings_form.h"
+#include "conf/settings_report.h"
 
 #define PORT_MAX    65535
 #define PORT_MX     25
@@ -36,8 +38,9 @@ static bool check_reference(const struct check *check, const struct settings_lis
     for (size_t i = 0; i < settings->backend_count && count < 64; i++)
         names[count++] = settings->backends[i].name;
     nearest = diagnostics_nearest(name, names, count);
-    LISTEN_ERROR(check, listen, key, "there is no section [backend %s]%s%s%s", name,
-                 nearest ? "; did you mean \"" : "", nearest ? nearest : "", nearest ? "\"?" : "");
+    LISTEN_ERROR_AT(check, listen, key, name, "there is no section [backend %s]%s%s%s", name,
+                    nearest ? "; did you mean \"" : "", nearest ? nearest : "",
+                    nearest ? "\"?" : "");
     return false;
 }
 
@@ -55,7 +58,7 @@ static void check_bind(const struct check *check, const struct settings_listen *
     unsigned port = settings_listen_port(check->settings, listen);
 
     if (fault)
-        LISTEN_ERROR(check, listen, "bind", "bind: %s %s", item, fault);
+        LISTEN_ERROR_AT(check, listen, "bind", item, "bind: %s %s", item, fault);
     if (port > PORT_MAX)
         LISTEN_ERROR(check, listen, "port",
                      "[listen %s] port + port_offset is %u; there is none above %d", listen->name,
@@ -130,17 +133,18 @@ static void check_trusted(const struct check *check, const struct settings_liste
         const char *item = listen->trusted.items[i];
 
         if (!form_is_network(item))
-            LISTEN_ERROR(check, listen, "trusted",
-                         "trusted: %s is no address or network such as 192.0.2.1, 192.0.2.0/24 or "
-                         "2001:db8::/32",
-                         item);
+            LISTEN_ERROR_AT(
+                check, listen, "trusted", item,
+                "trusted: %s is no address or network such as 192.0.2.1, 192.0.2.0/24 or "
+                "2001:db8::/32",
+                item);
         else if (form_network_has_host(item, network))
-            LISTEN_ERROR(check, listen, "trusted",
-                         "trusted: %s has bits set behind its prefix: the network is %s", item,
-                         network);
+            LISTEN_ERROR_AT(check, listen, "trusted", item,
+                            "trusted: %s has bits set behind its prefix: the network is %s", item,
+                            network);
         else if (form_network_is_whole(item))
-            LISTEN_WARNING(check, listen, "trusted", "trusted: %s lets anybody claim any address",
-                           item);
+            LISTEN_WARNING_AT(check, listen, "trusted", item,
+                              "trusted: %s lets anybody claim any address", item);
     }
 }
 
@@ -153,12 +157,12 @@ static void check_routed(const struct check *check, const struct settings_listen
     if (!check_reference(check, listen, key, name) || !*listen->route)
         return;
     if (backend->address.count == 0)
-        LISTEN_ERROR(check, listen, key, "%s: [backend %s] has no address", key, name);
+        LISTEN_ERROR_AT(check, listen, key, name, "%s: [backend %s] has no address", key, name);
     if (backend->apop)
-        LISTEN_ERROR(check, listen, key,
-                     "%s: [backend %s] has apop = yes: its banner is needed before the user is "
-                     "known, by whom the route goes",
-                     key, name);
+        LISTEN_ERROR_AT(check, listen, key, name,
+                        "%s: [backend %s] has apop = yes: its banner is needed before the user is "
+                        "known, by whom the route goes",
+                        key, name);
 }
 
 /* `backend` serves whom no route is known for, or who does not log in. */
@@ -251,11 +255,6 @@ static const char *common_address(const struct check *check, const struct settin
     return NULL;
 }
 
-static bool is_written(const struct check *check, const struct settings_listen *listen)
-{
-    return settings_origins_find(check->origins, SECTION_LISTEN, listen->name, "port") != NULL;
-}
-
 /* Two ports that clash are told at the later one, unless only the earlier one has a line to show.
  */
 static void check_port_taken(const struct check *check, size_t index)
@@ -269,8 +268,10 @@ static void check_port_taken(const struct check *check, size_t index)
             continue;
         address = common_address(check, other, listen);
         if (address)
-            LISTEN_ERROR(check, is_written(check, listen) ? listen : other, "port",
-                         "[listen %s] and [listen %s] both open port %u on %s", other->name,
+            LISTEN_ERROR(check,
+                         check_is_written(check, SECTION_LISTEN, listen->name, "port") ? listen
+                                                                                       : other,
+                         "port", "[listen %s] and [listen %s] both open port %u on %s", other->name,
                          listen->name, listen->port, address);
     }
 }
@@ -286,6 +287,23 @@ static void join(char joined[JOINED_SIZE], const char *name)
         snprintf(joined + used, JOINED_SIZE - used, ", ...");
 }
 
+/* A warning about sections that need not be in any file: it has no place. */
+static void warn_of_all(const struct check *check, enum settings_section section, const char *key,
+                        const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+static void warn_of_all(const struct check *check, enum settings_section section, const char *key,
+                        const char *format, ...)
+{
+    char topic[SETTINGS_TOPIC_SIZE], words[640];
+    struct diagnostic_place place = { NULL, 0, 0, NULL, settings_topic(section, key, topic) };
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(words, sizeof(words), format, arguments);
+    va_end(arguments);
+    diagnostics_add(check->diagnostics, DIAGNOSTIC_WARNING, &place, "%s", words);
+}
+
 static void warn_about_passwords(const struct check *check)
 {
     char names[JOINED_SIZE] = "";
@@ -298,9 +316,9 @@ static void warn_about_passwords(const struct check *check)
             join(names, listen->name);
     }
     if (*names)
-        diagnostics_add(check->diagnostics, DIAGNOSTIC_WARNING, NULL,
-                        "passwords may be sent without TLS (listen %s); require_tls = auth ends it",
-                        names);
+        warn_of_all(check, SECTION_LISTEN, "require_tls",
+                    "passwords may be sent without TLS (listen %s); require_tls = auth ends it",
+                    names);
 }
 
 static void warn_about_missing_tls(const struct check *check)
@@ -317,8 +335,8 @@ static void warn_about_missing_tls(const struct check *check)
             join(names, listen->name);
     }
     if (*names)
-        diagnostics_add(check->diagnostics, DIAGNOSTIC_WARNING, NULL,
-                        "TLS is not offered (listen %s): [tls default] has no certificate", names);
+        warn_of_all(check, SECTION_TLS, "certificate",
+                    "TLS is not offered (listen %s): [tls default] has no certificate", names);
 }
 
 /* Worth saying only where nothing is wrong: an error may be the cause. */
@@ -329,9 +347,9 @@ static void warn_about_no_port(const struct check *check)
     for (size_t i = 0; i < check->settings->listen_count; i++)
         if (is_open(check, listen_at(check, i)))
             return;
-    diagnostics_add(check->diagnostics, DIAGNOSTIC_WARNING, NULL,
-                    "no port is opened: no [backend] has an address (embedded, or unix:/path or "
-                    "host:port of a server)");
+    warn_of_all(check, SECTION_BACKEND, "address",
+                "no port is opened: no [backend] has an address (embedded, or unix:/path or "
+                "host:port of a server)");
 }
 
 void check_listens(const struct check *check)

@@ -54,7 +54,7 @@ static const struct settings_key mailstore_keys[] = {
 };
 
 #define KEYS(table)  table, sizeof(table) / sizeof((table)[0])
-#define ONCE(member) offsetof(struct settings, member), 0, 0
+#define ONCE(member) offsetof(struct settings, member), 0, sizeof(((struct settings *)0)->member)
 #define ARRAY(member, count, structure)                                                            \
     offsetof(struct settings, member), offsetof(struct settings, count), sizeof(struct structure)
 

@@ -58,7 +58,7 @@ struct settings_section_info {
     size_t key_count;
     size_t offset;       /* in struct settings: of the struct, or of the pointer to the array */
     size_t count_offset; /* in struct settings: of the array's size_t count */
-    size_t item_size;
+    size_t item_size;    /* of one struct */
 };
 
 extern const struct settings_section_info settings_sections[SECTION_COUNT];

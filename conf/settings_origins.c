@@ -41,19 +41,8 @@ static int origin_copy(struct settings_origin *into, const struct settings_origi
     into->name = strdup(origin->name);
     into->place.file = strdup(origin->place.file);
     into->place.text = strdup(origin->place.text);
+    into->place.topic = NULL;
     return into->name && into->place.file && into->place.text ? 0 : -ENOMEM;
-}
-
-int settings_origins_set(struct settings_origins *origins, const struct settings_origin *origin)
-{
-    struct settings_origin *into = (struct settings_origin *)(uintptr_t)settings_origins_find(
-        origins, origin->section, origin->name, origin->key);
-
-    if (into)
-        origin_deinit(into);
-    else
-        into = append(origins);
-    return into ? origin_copy(into, origin) : -ENOMEM;
 }
 
 static bool same_key(const char *a, const char *b)
@@ -61,16 +50,78 @@ static bool same_key(const char *a, const char *b)
     return a == b || (a && b && strcmp(a, b) == 0);
 }
 
-const struct settings_origin *settings_origins_find(const struct settings_origins *origins,
-                                                    enum settings_section section, const char *name,
-                                                    const char *key)
+static bool is_of(const struct settings_origin *origin, enum settings_section section,
+                  const char *name, const char *key)
+{
+    return origin->section == section && same_key(origin->key, key) &&
+           strcmp(origin->name, name) == 0;
+}
+
+static void forget(struct settings_origins *origins, const struct settings_origin *like)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < origins->count; i++) {
+        if (is_of(&origins->items[i], like->section, like->name, like->key))
+            origin_deinit(&origins->items[i]);
+        else
+            origins->items[kept++] = origins->items[i];
+    }
+    origins->count = kept;
+}
+
+int settings_origins_set(struct settings_origins *origins, const struct settings_origin *origin)
+{
+    struct settings_origin *into;
+
+    if (!origin->continued)
+        forget(origins, origin);
+    into = append(origins);
+    return into ? origin_copy(into, origin) : -ENOMEM;
+}
+
+struct settings_origin *settings_origins_find(const struct settings_origins *origins,
+                                              enum settings_section section, const char *name,
+                                              const char *key)
+{
+    for (size_t i = 0; i < origins->count; i++)
+        if (is_of(&origins->items[i], section, name, key))
+            return &origins->items[i];
+    return NULL;
+}
+
+/* Where the item stands in the line, as a whole; NULL: not there. */
+static const char *find_item(const char *line, const char *item)
+{
+    static const char between[] = ", \t";
+
+    for (line += strspn(line, between); *line; line += strspn(line, between)) {
+        size_t size = strcspn(line, between);
+
+        if (size == strlen(item) && memcmp(line, item, size) == 0)
+            return line;
+        line += size;
+    }
+    return NULL;
+}
+
+const struct settings_origin *settings_origins_find_item(const struct settings_origins *origins,
+                                                         enum settings_section section,
+                                                         const char *name, const char *key,
+                                                         const char *item, unsigned *ret_column)
 {
     for (size_t i = 0; i < origins->count; i++) {
         const struct settings_origin *origin = &origins->items[i];
+        const char *text = origin->place.text, *found;
 
-        if (origin->section == section && same_key(origin->key, key) &&
-            strcmp(origin->name, name) == 0)
+        if (!is_of(origin, section, name, key) || origin->value_column == 0 ||
+            origin->value_column > strlen(text))
+            continue;
+        found = find_item(text + origin->value_column - 1, item);
+        if (found) {
+            *ret_column = (unsigned)(found - text) + 1;
             return origin;
+        }
     }
     return NULL;
 }

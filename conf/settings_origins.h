@@ -12,6 +12,8 @@ struct settings_origin {
     unsigned file_number;
     struct diagnostic_place place; /* texts are owned */
     unsigned value_column;
+    bool continued; /* an indented line, which goes on with the value */
+    bool refused;   /* the value was not taken: the default holds */
 };
 
 struct settings_origins {
@@ -21,12 +23,20 @@ struct settings_origins {
 
 void settings_origins_deinit(struct settings_origins *origins);
 
-/* Notes a place, over an older one of the same key. `key` must be static. Returns 0 or -ENOMEM. */
+/* Notes a place, instead of older ones of the same key; one that is `continued` beside them. `key`
+ * must be static. Returns 0 or -ENOMEM. */
 int settings_origins_set(struct settings_origins *origins, const struct settings_origin *origin);
 
 /* The place of a key, or of the section's line for `key` NULL; NULL where nothing is written. */
-const struct settings_origin *settings_origins_find(const struct settings_origins *origins,
-                                                    enum settings_section section, const char *name,
-                                                    const char *key);
+struct settings_origin *settings_origins_find(const struct settings_origins *origins,
+                                              enum settings_section section, const char *name,
+                                              const char *key);
+
+/* The line of the key's value that holds this item of a list, and the column where it begins; NULL
+ * where none does. */
+const struct settings_origin *settings_origins_find_item(const struct settings_origins *origins,
+                                                         enum settings_section section,
+                                                         const char *name, const char *key,
+                                                         const char *item, unsigned *ret_column);
 
 #endif

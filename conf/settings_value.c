@@ -475,6 +475,46 @@ int settings_value_initial(const struct settings_section_info *info, void *secti
     return 0;
 }
 
+static bool list_equal(const struct settings_list *a, const struct settings_list *b)
+{
+    if (a->count != b->count)
+        return false;
+    for (size_t i = 0; i < a->count; i++)
+        if (strcmp(a->items[i], b->items[i]) != 0)
+            return false;
+    return true;
+}
+
+bool settings_value_equal(const struct settings_key *key, const void *a, const void *b)
+{
+    switch (key->kind) {
+    case KIND_TEXT:
+    case KIND_PATH:
+        return strcmp(*(char *const *)a, *(char *const *)b) == 0;
+    case KIND_LIST:
+        return list_equal(a, b);
+    case KIND_BYTES:
+        return *(const uint64_t *)a == *(const uint64_t *)b;
+    case KIND_COUNT:
+    case KIND_DURATION:
+        return *(const uint32_t *)a == *(const uint32_t *)b;
+    case KIND_BOOLEAN:
+        return *(const bool *)a == *(const bool *)b;
+    case KIND_PROTOCOL:
+    case KIND_TLS_RULE:
+    case KIND_REQUIRE_TLS:
+    case KIND_EARLY_TALKER:
+    case KIND_IDENTITY:
+    case KIND_BARE_NEWLINE:
+    case KIND_LOG_LEVEL:
+    case KIND_TLS_VERSION:
+    case KIND_BACKEND_TLS:
+    case KIND_POLICY:
+        return *(const unsigned *)a == *(const unsigned *)b;
+    }
+    return false;
+}
+
 void settings_value_deinit(const struct settings_section_info *info, void *section)
 {
     for (size_t i = 0; i < info->key_count; i++) {

@@ -43,6 +43,9 @@ void settings_value_format(enum settings_kind kind, uint64_t number, char *into,
  * -ENOMEM. */
 int settings_value_initial(const struct settings_section_info *info, void *section);
 
+/* Are two values of a key the same? */
+bool settings_value_equal(const struct settings_key *key, const void *a, const void *b);
+
 /* Frees the values of a section's struct, not its name. */
 void settings_value_deinit(const struct settings_section_info *info, void *section);
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "conf/settings.h"
+#include "tests/unit/conf/topics.h"
 
 #define WORDS_MAX 16384
 
@@ -32,7 +33,8 @@ static inline void words_shorten(char *printed, char words[WORDS_MAX])
     for (char *line = strtok(printed, "\n"); line; line = strtok(NULL, "\n")) {
         const char *format = "%s%s";
 
-        if (line[0] == ' ' && line[strspn(line, " ")] == '^')
+        if ((line[0] == ' ' && line[strspn(line, " ")] == '^') ||
+            strncmp(line, TOPIC_LINE, strlen(TOPIC_LINE)) == 0)
             continue;
         if (line[0] == ' ') {
             format = " < %s%s"; /* in the place of the line's end */

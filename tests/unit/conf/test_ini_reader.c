@@ -15,6 +15,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "tests/unit/conf/topics.h"
+
 #define TEN     "xxxxxxxxxx"
 #define HUNDRED TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN
 
@@ -48,6 +50,7 @@ static const struct row rows[] = {
     { "= and : in a value", "[a]\nk = v=w:x\n", "[a]@1:1 k=v=w:x@2:5 ", "", 0 },
     { "a blank in a section's name is kept", "[a  b]\nk = v\n", "[a  b]@1:1 k=v@2:5 ", "", 0 },
     { "the same section twice", "[a]\n[b]\n[a]\n", "[a]@1:1 [b]@2:1 [a]@3:1 ", "", 0 },
+    { "Latin-1 in a comment", "[a]\n# M\xfcller\nk = v\n", "[a]@1:1 k=v@3:5 ", "", 0 },
     { "UTF-8 in a value", "[a]\nk = \xc3\xa4\n", "[a]@1:1 k=\xc3\xa4@2:5 ", "", 0 },
     { "an indented line goes on with the value", "[a]\nk = v,\n  w\n\tx ; y\n",
       "[a]@1:1 k=v,@2:5 k+=w@3:3 k+=x@4:2 ", "", 0 },
@@ -167,20 +170,59 @@ static const struct row rows[] = {
       "f:2: error: the line holds a NUL; a settings file is plain text in UTF-8\n    # v\n       "
       "^\n",
       10 },
-    { "UTF-16", "\xff\xfe[\0a\0]\0", "",
-      "f:1: error: the line holds a NUL; a settings file is plain text in UTF-8\n    \xff\xfe[\n   "
-      "    ^\n",
-      8 },
+    { "UTF-16: told once", "\xff\xfe[\0a\0]\0\n\0k\0", "",
+      "f:1: error: the file is UTF-16; save it as UTF-8\n    \n    ^\n", 12 },
+    { "UTF-16, the other way round", "\xfe\xff\0[\0a\0]", "",
+      "f:1: error: the file is UTF-16; save it as UTF-8\n    \n    ^\n", 8 },
+    { "UTF-16 without a mark", "[\0a\0]\0", "",
+      "f:1: error: the line holds a NUL; a settings file is plain text in UTF-8\n    [\n     ^\n",
+      6 },
+    { "Latin-1 in a value", "[a]\nk = M\xfcller\nl = w\n", "[a]@1:1 l=w@3:5 ",
+      "f:2: error: the line is not UTF-8 from here on\n    k = M?ller\n         ^\n", 0 },
+    { "Latin-1 in a section", "[\xe4]\nk = v\n", "",
+      "f:1: error: the line is not UTF-8 from here on\n    [?]\n     ^\n", 0 },
+    { "Latin-1 in a continued line", "[a]\nk = v,\n  \xe4\n", "[a]@1:1 k=v,@2:5 ",
+      "f:3: error: the line is not UTF-8 from here on\n      ?\n      ^\n", 0 },
+    { "Latin-1 in a comment behind a value", "[a]\nk = v ; \xe4\n", "[a]@1:1 ",
+      "f:2: error: the line is not UTF-8 from here on\n    k = v ; ?\n            ^\n", 0 },
+    { "half a character at the end of the file", "[a]\nk = \xc3", "[a]@1:1 ",
+      "f:2: error: the line is not UTF-8 from here on\n    k = ?\n        ^\n", 0 },
+    { "a slash in two octets",
+      "[a]\nk = \xc0\xaf"
+      "etc\n",
+      "[a]@1:1 ",
+      "f:2: error: the line is not UTF-8 from here on\n    k = ?"
+      "?etc\n        ^\n",
+      0 },
     { "a CR within a line", "[a]\nk = v\rl = w\n", "[a]@1:1 ",
-      "f:2: error: the line holds a control character\n    k = v?l = w\n         ^\n", 0 },
+      "f:2: error: a CR stands within the line; lines end with LF or CRLF\n    k = v?l = w\n       "
+      "  ^\n",
+      0 },
     { "two CRs before the LF", "[a]\nk = v\r\r\n", "[a]@1:1 ",
-      "f:2: error: the line holds a control character\n    k = v?\n         ^\n", 0 },
+      "f:2: error: a CR stands within the line; lines end with LF or CRLF\n    k = v?\n         "
+      "^\n",
+      0 },
     { "an escape", "[a]\nk = \x1b[31m\n", "[a]@1:1 ",
       "f:2: error: the line holds a control character\n    k = ?[31m\n        ^\n", 0 },
     { "a form feed as a blank", "[a]\n\fk = v\n", "[a]@1:1 ",
       "f:2: error: the line holds a control character\n    ?k = v\n    ^\n", 0 },
-    { "a byte order mark in the second line", "[a]\n\xef\xbb\xbfk = v\n",
-      "[a]@1:1 \xef\xbb\xbfk=v@2:8 ", "", 0 },
+    { "a byte order mark in the second line", "[a]\n\xef\xbb\xbfk = v\n", "[a]@1:1 ",
+      "f:2: error: the line begins with a byte order mark, which is not seen; only the first line "
+      "may\n    \xef\xbb\xbfk = v\n    ^\n",
+      0 },
+    { "a byte order mark before a section in a later line", "[a]\n\xef\xbb\xbf[b]\nk = v\n",
+      "[a]@1:1 ",
+      "f:2: error: the line begins with a byte order mark, which is not seen; only the first line "
+      "may\n    \xef\xbb\xbf[b]\n    ^\n",
+      0 },
+    { "two byte order marks", "\xef\xbb\xbf\xef\xbb\xbf[a]\n", "",
+      "f:1: error: the line begins with a byte order mark, which is not seen; only the first line "
+      "may\n    \xef\xbb\xbf[a]\n    ^\n",
+      0 },
+    { "CR alone ends no line", "[a]\rk = v\rl = w\r", "",
+      "f:1: error: a CR stands within the line; lines end with LF or CRLF\n    [a]?k = v?l = w\n   "
+      "    ^\n",
+      0 },
     { "several refused lines are all told", "[a]\nk\nl: v\n= w\nm = x\n", "[a]@1:1 m=x@5:5 ",
       "f:2: error: a setting is written as key = value; here the = is missing\n    k\n     ^\n"
       "f:3: error: a key and its value are joined by =, not by :\n    l: v\n     ^\n"
@@ -216,6 +258,7 @@ static void judge_row(const struct row *row)
     diagnostics_print(&diagnostics, printed_out);
     fclose(told_out);
     fclose(printed_out);
+    assert_int_equal(topics_drop(printed), diagnostics.errors);
     if (strcmp(told, row->told) != 0 || strcmp(printed, row->diagnostics) != 0 ||
         (result == 0) != !*row->diagnostics)
         fail_msg("%s: result %d, told \"%s\", printed\n%s", row->name, result, told, printed);

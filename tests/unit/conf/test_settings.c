@@ -13,6 +13,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "tests/unit/conf/topics.h"
+
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 #define TEN          "xxxxxxxxxx"
 #define FIFTY        TEN TEN TEN TEN TEN
@@ -23,7 +25,8 @@
     "warning: no port is opened: no [backend] has an address (embedded, or unix:/path or "         \
     "host:port of a server)\n"
 
-/* Loads `text` as file "f". *ret_words, to be freed, is what is printed of it. */
+/* Loads `text` as file "f". *ret_words, to be freed, is what is printed of it, without what to
+ * read. */
 static struct settings *load(const char *text, char **ret_words)
 {
     struct diagnostics diagnostics;
@@ -39,6 +42,7 @@ static struct settings *load(const char *text, char **ret_words)
     assert_true((result == 0) == (settings != NULL));
     diagnostics_print(&diagnostics, out);
     fclose(out);
+    assert_int_equal(topics_drop(*ret_words), diagnostics.errors + diagnostics.warnings);
     diagnostics_deinit(&diagnostics);
     return settings;
 }
@@ -209,7 +213,7 @@ static const struct words_row bad_files[] = {
       "host, without brackets or port\n    bind = [::]\n           ^\n" },
     { "[gatepost]\nbind = 0.0.0.0, 127.0.0.1\n",
       "f:2: error: bind: 127.0.0.1 is bound twice by this list\n    bind = 0.0.0.0, 127.0.0.1\n    "
-      "       ^\n" },
+      "                ^\n" },
     { "[gatepost]\nbind =\n",
       "f:2: error: bind needs at least one address\n    bind =\n          ^\n" },
     { "[listen pop3]\nbind = 127.0.0.1:110\n",
@@ -220,7 +224,7 @@ static const struct words_row bad_files[] = {
       "long\n    runtime_dir = /" FIFTY TEN TEN TEN "\n                  ^\n" },
     { "[mailstore]\ndomains = example.org, example..net\n",
       "f:2: error: domains: example..net is no domain name\n    domains = example.org, "
-      "example..net\n              ^\n" },
+      "example..net\n                           ^\n" },
     { "[mailstore]\nrelay = unix:run/mta\n",
       "f:2: error: relay = unix:run/mta needs an absolute path behind unix:\n    relay = "
       "unix:run/mta\n            ^\n" },
@@ -244,11 +248,12 @@ static const struct words_row bad_files[] = {
       "f:1: error: [tls b] is never used alone: clients that send no server name need [tls "
       "default]\n    [tls b]\n     ^\n" },
     { CERTIFICATE "names = *.b.example, b.*\n",
-      "f:4: error: names: b.* is no domain name\n    names = *.b.example, b.*\n            ^\n" },
+      "f:4: error: names: b.* is no domain name\n    names = *.b.example, b.*\n                    "
+      "     ^\n" },
     { CERTIFICATE
       "names = a.example\n[tls b]\ncertificate = /c\nkey = /k\nnames = b.example, A.example\n",
       "f:8: error: the name A.example stands in [tls default] and in [tls b]\n    names = "
-      "b.example, A.example\n            ^\n" },
+      "b.example, A.example\n                       ^\n" },
     /* ports */
     { "[listen smtps]\nbackend = smtp\n",
       "f:1: error: [listen smtps] needs a port\n    [listen smtps]\n     ^\n" },
@@ -333,6 +338,19 @@ static const struct words_row bad_files[] = {
     { QUIET "[backend smtp]\naddress = unix:/s\napop = yes\n",
       "f:14: error: apop = yes: [backend smtp] stands behind no pop3 port\n    apop = yes\n        "
       "   ^\n" },
+    /* files for a later program: told before all that looks wrong in them */
+    { "[gatepost]\nconfig_version = 2\n",
+      "f:2: error: this program is too old for the file: it knows config_version 1, and the file "
+      "is of version 2\n    config_version = 2\n                     ^\n" },
+    { "[gatepost]\nconfig_version = 0\n",
+      "f:2: error: config_version must be from 1 to 1000000\n    config_version = 0\n             "
+      "        ^\n" },
+    { "[gatepost]\nconfig_version = 1.1\n",
+      "f:2: error: config_version is a plain number without a unit\n    config_version = 1.1\n    "
+      "                  ^\n" },
+    { "[limits]\nconfig_version = 1\n",
+      "f:2: error: there is no key \"config_version\" in [limits]; it belongs to [gatepost]\n    "
+      "config_version = 1\n    ^\n" },
     /* all in one run */
     { "[gatepost]\nusr = a\nworkers = many\n[listn pop3]\nport = 1\n[limits]\nline_timeout = "
       "60\n[listen x]\nport = 110\nbackend = no\n",
@@ -343,9 +361,9 @@ static const struct words_row bad_files[] = {
       "^\n"
       "f:7: error: the unit is missing: ms, s, min, h or d\n    line_timeout = 60\n                "
       "     ^\n"
-      "f:10: error: there is no section [backend no]\n    backend = no\n              ^\n"
       "f:9: error: [listen pop3] and [listen x] both open port 110 on 0.0.0.0\n    port = 110\n    "
-      "       ^\n" },
+      "       ^\n"
+      "f:10: error: there is no section [backend no]\n    backend = no\n              ^\n" },
 };
 
 static void a_bad_file_is_refused_with_all_its_mistakes(void **state)
@@ -359,6 +377,62 @@ static void a_bad_file_is_refused_with_all_its_mistakes(void **state)
             fail_msg("%s\n%s, printed\n%s", bad_files[i].text, settings ? "loads" : "is refused",
                      words);
         free(words);
+    }
+}
+
+/* What to read about it, in the order of the lines. */
+static const struct topic_row {
+    const char *text;
+    const char *topics;
+} topic_rows[] = {
+    { "[lissten x]\n", "Format;" },
+    { "[listen]\n", "[listen NAME];" },
+    { "[gatepost main]\n", "[gatepost];" },
+    { "[limits]\n[limits]\n", "Format;" },
+    { "[limits]\nmax_errors = 1\nmax_errors = 2\n", "Format;" },
+    { "[limits]\nread_size 1\n", "Format;" },
+    { "[listen pop3]\ndetect_wiat = 1s\n", "[listen NAME] detect_wait;" },
+    { "[listen pop3]\nelephant = 1\n", "[listen NAME];" },
+    { "[listen pop3]\nmax_errors = 1\nread_size = 1\n", "[limits] max_errors;[limits] read_size;" },
+    { "[tls default]\nmin_version = 1\n", "[tls NAME] min_version;" },
+    { "[mailstore]\ndomains = a b\n", "[mailstore] domains;" },
+    { "[gatepost]\nbind = a,\n  b\n", "[gatepost] bind;" },
+    { "[listen x]\nbackend = smtp\n", "[listen NAME] port;" },
+    { "[backend smtp]\naddress = x\n",
+      "[backend NAME] address;[tls NAME] certificate;[listen NAME] require_tls;" },
+};
+
+static void append_topics(const char *printed, char into[256])
+{
+    *into = '\0';
+    while ((printed = strstr(printed, TOPIC_LINE))) {
+        printed += strlen(TOPIC_LINE);
+        strncat(into, printed, strcspn(printed, "\n"));
+        strcat(into, ";");
+    }
+}
+
+static void what_is_wrong_names_what_to_read(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT(topic_rows); i++) {
+        struct diagnostics diagnostics;
+        struct settings *settings = NULL;
+        char *printed, topics[256];
+        size_t size;
+        FILE *out = open_memstream(&printed, &size);
+
+        diagnostics_init(&diagnostics);
+        settings_load_text(topic_rows[i].text, strlen(topic_rows[i].text), "f", &diagnostics,
+                           &settings);
+        diagnostics_print(&diagnostics, out);
+        fclose(out);
+        append_topics(printed, topics);
+        if (strcmp(topics, topic_rows[i].topics) != 0)
+            fail_msg("%s: %s", topic_rows[i].text, topics);
+        free(printed);
+        settings_free(settings);
+        diagnostics_deinit(&diagnostics);
     }
 }
 
@@ -694,6 +768,7 @@ static struct settings *load_folder(const struct folder *folder, char **ret_word
     result = settings_load_file(folder->file, &diagnostics, &settings);
     diagnostics_print(&diagnostics, out);
     fclose(out);
+    topics_drop(*ret_words);
     diagnostics_deinit(&diagnostics);
     assert_int_equal(result, settings ? 0 : -EINVAL);
     for (char *at = *ret_words; (at = strstr(at, folder->path));)
@@ -745,10 +820,10 @@ static void mistakes_of_all_files_are_told_in_one_run(void **state)
     assert_string_equal(
         words,
         "gatepost.ini:2: error: workers needs a whole number\n    workers = x\n              ^\n"
-        "conf.d/a.ini:4: error: user is already set in line 3\n    user = c\n    ^\n"
-        "conf.d/b.ini:3: error: there is no section [nothing]\n    [nothing]\n     ^\n"
         "gatepost.ini:5: error: [listen pop3] requires TLS, but has tls = off\n    require_tls = "
-        "yes\n                  ^\n");
+        "yes\n                  ^\n"
+        "conf.d/a.ini:4: error: user is already set in line 3\n    user = c\n    ^\n"
+        "conf.d/b.ini:3: error: there is no section [nothing]\n    [nothing]\n     ^\n");
     free(words);
     folder_deinit(&folder);
 }
@@ -919,6 +994,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_bad_file_is_refused_with_all_its_mistakes),
+        cmocka_unit_test(what_is_wrong_names_what_to_read),
         cmocka_unit_test(an_odd_file_loads_with_warnings),
         cmocka_unit_test(what_is_printed_gives_the_same_settings),
         cmocka_unit_test(a_long_list_is_printed_in_lines_that_can_be_read),

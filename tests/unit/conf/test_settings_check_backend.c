@@ -68,8 +68,7 @@ static const struct words_row rows[] = {
     { "the same address in two forms",
       "[backend smtp]\naddress = [2001:db8::1]:25,\n"
       "  [2001:db8:0::1]:25\n",
-      "error: address: [2001:db8:0::1]:25 stands twice in this list < address = "
-      "[2001:db8::1]:25,\n" },
+      "error: address: [2001:db8:0::1]:25 stands twice in this list <   [2001:db8:0::1]:25\n" },
     { "each bad item is told", "[backend smtp]\naddress = /s, mail.example.org, ::1, a:b\n",
       MUST "\"/s\" is a path: write unix: before it < address = /s, mail.example.org, ::1, "
            "a:b\n" MUST
@@ -81,8 +80,8 @@ static const struct words_row rows[] = {
     { "one good, one bad", "[backend smtp]\naddress = unix:/s, unix:t\n",
       MUST "\"unix:t\" needs an absolute path behind unix: < address = unix:/s, unix:t\n" },
     { "a bad address of a backend that no port has", "[backend spare]\naddress = nonsense:\n",
-      MUST "\"nonsense:\" has no port from 1 to 65535 < address = nonsense:\n"
-           "warning: [backend spare] stands behind no port < [backend spare]\n" },
+      "warning: [backend spare] stands behind no port < [backend spare]\n" MUST
+      "\"nonsense:\" has no port from 1 to 65535 < address = nonsense:\n" },
     { "our own port on the loopback", "[backend smtp]\naddress = 127.0.0.1:25\n",
       "error: address: 127.0.0.1:25 is where [listen smtp] listens: Gatepost would connect to "
       "itself < address = 127.0.0.1:25\n" },
