@@ -96,6 +96,7 @@ int backend_init(struct backend *backend, const struct backend_start *start)
                                  .protocol = start->protocol,
                                  .tls = start->snapshot->clients[index],
                                  .worker = start->worker,
+                                 .tells_all = start->tells_all,
                                  .turn = start->worker };
     TAILQ_INIT(&backend->waiters[false]);
     TAILQ_INIT(&backend->waiters[true]);
@@ -506,7 +507,9 @@ static struct capabilities *shown(const struct backend_address *address, struct 
 {
     const struct settings_list *hide = &address->backend->settings->hide;
 
-    return hide->count > 0 ? capabilities_without(list, hide) : capabilities_ref(list);
+    if (hide->count == 0 || address->backend->tells_all)
+        return capabilities_ref(list);
+    return capabilities_without(list, hide);
 }
 
 /* Keeps a list of the server's, without what the operator hides. 0 or -ENOMEM. */

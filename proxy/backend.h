@@ -58,6 +58,7 @@ struct backend {
     enum port_protocol protocol;
     struct tls_client *tls; /* NULL: in clear; borrowed from the snapshot */
     unsigned worker;
+    bool tells_all; /* `hide` is left to whoever reads the lists: the probe */
     struct backend_address *addresses;
     size_t count;
     char **hosts; /* of the addresses' items; owned */
@@ -78,6 +79,7 @@ struct backend_start {
     enum port_protocol protocol;
     struct health *health; /* ADDRESS_SLOTS_MAX slots that all workers share */
     unsigned worker;
+    bool tells_all;
 };
 
 /* 0, -ENAMETOOLONG or -ENOMEM. Nothing is connected yet. */

@@ -112,7 +112,7 @@ static void refused(struct learn *learn, struct span answer)
     struct text words = TEXT_OVER(room);
 
     text_puts(&words, "refuses us: ");
-    text_put_escaped(&words, span_trim(answer), 200);
+    text_put_escaped(&words, span_without_line_end(answer), 200);
     failed(learn, 0, text_str(&words));
 }
 

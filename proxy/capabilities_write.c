@@ -150,6 +150,8 @@ const char *capabilities_why_hidden(const struct capabilities *list, const struc
         return "TLS with clients is made here";
     if (capability_is(item->keyword, "XCLIENT") || capability_is(item->keyword, "XFORWARD"))
         return "for proxies alone";
+    if (capability_is(item->keyword, OLD_AUTH))
+        return "the old form of AUTH";
     if (!capabilities_understood(list, item->keyword))
         return "not known to work through a proxy";
     if (!capabilities_first_of_its_kind(list, item))

@@ -79,7 +79,7 @@ static void free_lookup(struct lookup *lookup)
 
 /* AI_ADDRCONFIG leaves out a family that this machine has no address of; loopback does not count
  * there, and would be left out wrongly. */
-static int flags_for(const char *host)
+int resolver_flags(const char *host)
 {
     size_t size = strlen(host), local = strlen("localhost");
     bool is_local = size >= local && strcasecmp(host + size - local, "localhost") == 0 &&
@@ -92,7 +92,8 @@ static void *look_up(void *argument)
 {
     struct lookup *lookup = argument;
     struct resolver *resolver = lookup->resolver;
-    struct addrinfo hints = { .ai_flags = flags_for(lookup->host), .ai_socktype = SOCK_STREAM };
+    struct addrinfo hints = { .ai_flags = resolver_flags(lookup->host),
+                              .ai_socktype = SOCK_STREAM };
     bool closed, last;
 
     lookup->result = getaddrinfo(lookup->host, lookup->port, &hints, &lookup->answers);

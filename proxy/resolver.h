@@ -30,6 +30,9 @@ int resolver_new(const struct resolver_start *start, struct resolver **ret_resol
 size_t resolver_known(const struct resolver *resolver,
                       struct child_address ret_slots[ADDRESS_SLOTS_MAX]);
 
+/* The ai_flags with which this host is looked up, also by others. */
+int resolver_flags(const char *host);
+
 /* NULL is fine. The handles close in the loop; a look-up that hangs is left behind. */
 void resolver_close(struct resolver *resolver);
 

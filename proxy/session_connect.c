@@ -106,7 +106,7 @@ static void log_refusal(struct session *session, struct span answer)
     struct text words = TEXT_OVER(room);
 
     text_puts(&words, "refuses us: ");
-    text_put_escaped(&words, span_trim(answer), 200);
+    text_put_escaped(&words, span_without_line_end(answer), 200);
     backend_failed(session->address, session->attempt->began_ms, 0, text_str(&words));
 }
 

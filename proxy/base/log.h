@@ -11,6 +11,7 @@
 #define LOG_LINE_MAX 2048
 
 enum log_level {
+    LOG_LEVEL_SILENT = -1, /* for log_set_level() alone: nothing is logged */
     LOG_LEVEL_ERROR,
     LOG_LEVEL_WARNING,
     LOG_LEVEL_NOTICE,

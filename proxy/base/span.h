@@ -49,6 +49,14 @@ bool span_equal(struct span a, struct span b);
 bool span_equal_nocase(struct span a, struct span b);
 bool span_starts_nocase(struct span span, struct span prefix);
 
+/* `line` without the CR and LF at its end. */
+static inline struct span span_without_line_end(struct span line)
+{
+    while (line.size > 0 && (line.data[line.size - 1] == '\r' || line.data[line.size - 1] == '\n'))
+        line.size--;
+    return line;
+}
+
 /* Index of the first `byte`, or span.size. */
 size_t span_find(struct span span, unsigned char byte);
 

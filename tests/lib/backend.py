@@ -184,7 +184,7 @@ def smtp_script(ehlo=EHLO_WORDS, answers=None, relay=False, proxy=False, before_
     """A small SMTP server. `ehlo`: its capabilities. `answers`: {b"VERB": reply, or function(wire, connection, line) ->
     reply or None (None: the built-in answer)}; a reply is bytes without the last CRLF. Without `relay` it refuses
     recipients outside gatepost.test, as a server that is no open relay does. `proxy`: a PROXY v2 header comes first.
-    It takes message octets up to CRLF.CRLF and nothing else; BDAT by count."""
+    It takes message octets up to CRLF.CRLF and nothing else; BDAT by count. Without a `banner` it begins to listen at once."""
     answers = answers or {}
 
     def built_in(wire, connection, verb, line, state):
@@ -240,7 +240,8 @@ def smtp_script(ehlo=EHLO_WORDS, answers=None, relay=False, proxy=False, before_
             connection.identity = read_proxy_v2(wire, connection)
         if before_greeting:
             before_greeting(wire, connection)
-        wire.send(banner.encode() + b"\r\n")
+        if banner:
+            wire.send(banner.encode() + b"\r\n")
         state = {"envelope": []}
         while True:
             line = wire.line()
@@ -303,7 +304,8 @@ def pop3_script(messages=(b"Subject: one\r\n\r\nbody\r\n",), capabilities=CAPA_W
         connection.deleted = set()
         if proxy:
             connection.identity = read_proxy_v2(wire, connection)
-        wire.send(banner.encode() + b"\r\n")
+        if banner:
+            wire.send(banner.encode() + b"\r\n")
         while True:
             line = wire.line()
             verb = line.split(b" ")[0].upper()
