@@ -96,6 +96,7 @@ int backend_init(struct backend *backend, const struct backend_start *start)
                                  .protocol = start->protocol,
                                  .tls = start->snapshot->clients[index],
                                  .worker = start->worker,
+                                 .owner = start->owner,
                                  .tells_all = start->tells_all,
                                  .turn = start->worker };
     TAILQ_INIT(&backend->waiters[false]);
@@ -113,7 +114,7 @@ int backend_init(struct backend *backend, const struct backend_start *start)
         address->backend = backend;
         address->number = (unsigned)i;
         address->host = backend->hosts[i / ADDRESS_PER_ITEM];
-        address->health = &start->health[first + i];
+        address->health = &start->health[start->snapshot->slots[first + i]];
         TAILQ_INIT(&address->queue);
         r = address_of_slot(all, start->settings, i, &address->to);
         if (r < 0)
@@ -659,8 +660,18 @@ struct backend_address *backend_choose(struct backend *backend, bool tls,
 
 /* -- the end -- */
 
-void backend_deinit(struct backend *backend)
+static void timer_gone(uv_handle_t *timer)
 {
+    struct backend *backend = timer->data;
+
+    if (backend->gone)
+        backend->gone(backend);
+}
+
+bool backend_deinit(struct backend *backend, void (*gone)(struct backend *backend))
+{
+    bool later = backend->timer_open;
+
     for (size_t i = 0; i < backend->count && backend->addresses; i++) {
         backend_learn_stop(&backend->addresses[i], false);
         backend_learn_stop(&backend->addresses[i], true);
@@ -670,7 +681,7 @@ void backend_deinit(struct backend *backend)
     for (int tls = 0; tls < 2; tls++)
         capabilities_unref(backend->common[tls].list);
     if (backend->timer_open)
-        uv_close((uv_handle_t *)&backend->timer, NULL);
+        uv_close((uv_handle_t *)&backend->timer, timer_gone);
     for (size_t i = 0; backend->hosts && i < backend->settings->address.count; i++)
         free(backend->hosts[i]);
     free(backend->hosts);
@@ -678,4 +689,6 @@ void backend_deinit(struct backend *backend)
     backend->addresses = NULL;
     backend->hosts = NULL;
     backend->timer_open = false;
+    backend->gone = gone;
+    return later;
 }

@@ -57,6 +57,7 @@ struct backend {
     const struct settings_backend *settings; /* borrowed from the snapshot that made it */
     enum port_protocol protocol;
     struct tls_client *tls; /* NULL: in clear; borrowed from the snapshot */
+    void *owner;
     unsigned worker;
     bool tells_all; /* `hide` is left to whoever reads the lists: the probe */
     struct backend_address *addresses;
@@ -70,6 +71,7 @@ struct backend {
     uint32_t turn;
     uv_timer_t timer; /* runs while an address is out, or somebody queues */
     bool timer_open;
+    void (*gone)(struct backend *backend);
 };
 
 struct backend_start {
@@ -77,16 +79,18 @@ struct backend_start {
     const struct snapshot *snapshot;
     const struct settings_backend *settings;
     enum port_protocol protocol;
-    struct health *health; /* ADDRESS_SLOTS_MAX slots that all workers share */
+    struct health *health; /* HEALTH_SLOTS that all workers share */
     unsigned worker;
     bool tells_all;
+    void *owner;
 };
 
 /* 0, -ENAMETOOLONG or -ENOMEM. Nothing is connected yet. */
 int backend_init(struct backend *backend, const struct backend_start *start);
 
-/* Ends learning dialogues; waiters are not called. The handles close in the loop. */
-void backend_deinit(struct backend *backend);
+/* Ends learning dialogues; waiters are not called. True: `gone` (may be NULL) is called from the
+ * loop when the memory may go; false: it may go now. */
+bool backend_deinit(struct backend *backend, void (*gone)(struct backend *backend));
 
 /* What a name resolves to now. `address` may be an empty one. */
 void backend_set_address(struct backend *backend, size_t number, const struct address *address);

@@ -16,6 +16,7 @@
 
 struct bulletin {
     struct children *children;
+    const uint16_t *slots;
     size_t listen_count;
     struct resolver *resolver;
     struct route_watch *routes;
@@ -130,6 +131,7 @@ static int start_both(struct bulletin *bulletin, const struct settings *settings
     struct resolver_start names = { .loop = loop,
                                     .settings = settings,
                                     .health = bulletin->children->health,
+                                    .slots = bulletin->slots,
                                     .changed = addresses_changed,
                                     .owner = bulletin };
     struct route_watch_start routes = {
@@ -145,7 +147,7 @@ static int start_both(struct bulletin *bulletin, const struct settings *settings
     return r;
 }
 
-int bulletin_new(const struct settings *settings, struct children *children,
+int bulletin_new(const struct settings *settings, const uint16_t *slots, struct children *children,
                  struct bulletin **ret_bulletin)
 {
     struct bulletin *bulletin = calloc(1, sizeof(*bulletin));
@@ -154,6 +156,7 @@ int bulletin_new(const struct settings *settings, struct children *children,
     if (!bulletin)
         return -ENOMEM;
     bulletin->children = children;
+    bulletin->slots = slots;
     bulletin->listen_count = settings->listen_count;
     r = start_both(bulletin, settings);
     if (r < 0) {

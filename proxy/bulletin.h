@@ -9,8 +9,9 @@
 
 struct bulletin;
 
-/* 0 or -errno. `settings` and `children` are borrowed until bulletin_close(). */
-int bulletin_new(const struct settings *settings, struct children *children,
+/* 0 or -errno. `settings`, `slots` (the health slot of each address slot) and `children` are
+ * borrowed until bulletin_close(). */
+int bulletin_new(const struct settings *settings, const uint16_t *slots, struct children *children,
                  struct bulletin **ret_bulletin);
 
 /* A worker has started: sends it all that is known now, CHILD_ADDRESSES last. It serves when it has

@@ -130,7 +130,7 @@ static void describe_end(int status, char *into, size_t room)
 /* What it held of a server's connections has ended with it. */
 static void forget_connections(const struct child_process *child)
 {
-    for (size_t i = 0; i < ADDRESS_SLOTS_MAX; i++)
+    for (size_t i = 0; i < HEALTH_SLOTS; i++)
         health_forget_worker(&child->children->health[i], child->plan.hello.index);
 }
 

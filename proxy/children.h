@@ -45,7 +45,7 @@ struct children {
     struct child_process *items;
     size_t count;
     const struct ticket_keys *keys; /* sent to each proxy worker behind HELLO */
-    struct health *health;          /* ADDRESS_SLOTS_MAX: a dead worker's connections are given */
+    struct health *health;          /* HEALTH_SLOTS: a dead worker's connections are given */
     bool ending;                    /* nobody is started again */
     bool was_ready;                 /* all have been ready at once */
     void (*changed)(void *owner);   /* a child became ready or ended */

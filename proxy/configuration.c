@@ -206,6 +206,8 @@ int configuration_load(const char *path, struct diagnostics *diagnostics,
 
     if (r < 0)
         return r;
+    for (size_t i = 0; i < ADDRESS_SLOTS_MAX; i++)
+        configuration.slots[i] = (uint16_t)i;
     r = load_all_tls(&configuration, diagnostics);
     if (r == 0)
         r = load_all_cas(&configuration, diagnostics);
@@ -332,6 +334,8 @@ int configuration_proxy_bundle(const struct configuration *configuration,
     }
     if (r == 0)
         r = add_cas(fd, configuration);
+    if (r == 0)
+        r = bundle_add(fd, "slots", span_of(configuration->slots, sizeof(configuration->slots)));
     for (size_t i = 0; r == 0 && i < listeners->public_count; i++)
         r = add_listener(fd, listeners->publics[i].rule->name, listeners->publics[i].address);
     return finish(fd, r);

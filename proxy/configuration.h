@@ -7,6 +7,7 @@
 #define GATEPOST_PROXY_CONFIGURATION_H
 
 #include "conf/settings.h"
+#include "proxy/address.h"
 #include "proxy/base/span.h"
 #include "proxy/listener_set.h"
 #include "proxy/privileges.h"
@@ -21,6 +22,7 @@ struct configuration {
     struct pem_file *certificates, *keys; /* one for each of settings->tls; NULL once dropped */
     struct pem_file *cas; /* one for each of settings->backends, then the system's; likewise */
     struct privileges privileges;
+    uint16_t slots[ADDRESS_SLOTS_MAX]; /* the health slot of each address slot (proxy/health.h) */
 };
 
 /* Every error and warning goes to `diagnostics`. 0, -EINVAL when there is any error (nothing is

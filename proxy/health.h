@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #define HEALTH_WORKERS_MAX 64
+#define HEALTH_SLOTS       1024 /* of the addresses of a configuration and of those before it */
 #define HEALTH_BACK_OFF_FIRST                                                                      \
     500                            /* milliseconds until an address that failed is tried again ... \
                                     */

@@ -262,7 +262,7 @@ static void end(struct probe *probe)
 {
     for (size_t i = 0; i < probe->count; i++)
         if (probe->backends[i].asked)
-            backend_deinit(&probe->backends[i].backend);
+            backend_deinit(&probe->backends[i].backend, NULL);
     uv_run(&probe->uv, UV_RUN_DEFAULT); /* the handles close */
     stream_loop_deinit(&probe->loop);
     uv_run(&probe->uv, UV_RUN_DEFAULT);

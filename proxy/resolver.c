@@ -50,6 +50,7 @@ struct resolver {
     uv_loop_t *loop;
     uint64_t interval_ms;
     struct health *health;
+    const uint16_t *slots;
     void (*changed)(void *owner, const struct child_address *slots, size_t count);
     void *owner;
     uv_async_t answered;
@@ -271,7 +272,7 @@ static void publish(struct name *name, unsigned changed)
             continue;
         slots[count].slot = name->slot + i;
         slots[count++].ip = name->known[i];
-        health_reset(&resolver->health[name->slot + i], uv_now(resolver->loop));
+        health_reset(&resolver->health[resolver->slots[name->slot + i]], uv_now(resolver->loop));
     }
     resolver->changed(resolver->owner, slots, count);
 }
@@ -382,6 +383,7 @@ int resolver_new(const struct resolver_start *start, struct resolver **ret_resol
     resolver->loop = start->loop;
     resolver->interval_ms = settings->gatepost.resolve_interval_ms;
     resolver->health = start->health;
+    resolver->slots = start->slots;
     resolver->changed = start->changed;
     resolver->owner = start->owner;
     pthread_mutex_init(&resolver->lock, NULL);

@@ -17,7 +17,8 @@ struct resolver;
 struct resolver_start {
     uv_loop_t *loop;
     const struct settings *settings; /* borrowed until resolver_close() */
-    struct health *health;           /* ADDRESS_SLOTS_MAX; reset where a slot changes */
+    struct health *health;           /* HEALTH_SLOTS; reset where a slot changes */
+    const uint16_t *slots;           /* which of them each address slot has */
     /* Some slots stand for others now. Never called before resolver_new() returns. */
     void (*changed)(void *owner, const struct child_address *slots, size_t count);
     void *owner;

@@ -29,7 +29,7 @@
  * the hints, the hints. */
 struct shared {
     struct stats stats[STATS_WORKERS_MAX];
-    struct health health[ADDRESS_SLOTS_MAX];
+    struct health health[HEALTH_SLOTS];
     unsigned char hint_secret[HINTS_SECRET];
     hints_entry hints[HINTS_ENTRIES];
 };
@@ -127,7 +127,8 @@ static void on_connection(uv_stream_t *handle, int status)
     struct listener *listener = handle->data;
 
     if (status < 0)
-        log_line(LOG_LEVEL_WARNING, "listener %s: %s", listener->listen->name, err_text(status));
+        log_line(LOG_LEVEL_WARNING, "listener %s: %s", listener->port->listen->name,
+                 err_text(status));
     else
         accept_next(listener);
 }
@@ -148,98 +149,19 @@ static void set_socket_options(int fd)
             log_line(LOG_LEVEL_WARNING, "setsockopt: %s", err_text(errno));
 }
 
-static struct backend *use_backend(struct server *server, const struct settings_listen *listen,
-                                   const char *name)
-{
-    const struct settings *settings = server->snapshot->settings;
-    const struct settings_backend *wanted = settings_backend(settings, name);
-    size_t index = (size_t)(wanted - settings->backends);
-    struct backend *backend = &server->backends[index];
-
-    struct backend_start start = { .loop = &server->loop,
-                                   .snapshot = server->snapshot,
-                                   .settings = wanted,
-                                   .protocol = listen->protocol,
-                                   .health = server->health,
-                                   .worker = server->child->hello.index % HEALTH_WORKERS_MAX };
-
-    if (!backend->loop && backend_init(backend, &start) < 0)
-        return NULL;
-    if (listen->protocol != PROTOCOL_OPAQUE)
-        backend->protocol = listen->protocol;
-    return backend;
-}
-
-/* One more that the listener may lead to; one without an address leads nowhere. 0 or -errno. */
-static int add_backend(struct server *server, struct listener *listener, const char *name)
-{
-    const struct settings_backend *wanted = settings_backend(server->snapshot->settings, name);
-    struct backend *backend;
-
-    if (!wanted || wanted->address.count == 0)
-        return 0;
-    backend = use_backend(server, listener->listen, name);
-    if (!backend)
-        return -ENAMETOOLONG;
-    for (size_t i = 0; i < listener->backend_count; i++)
-        if (listener->backends[i] == backend)
-            return 0;
-    listener->backends[listener->backend_count++] = backend;
-    return 0;
-}
-
-/* `backend` is the first of them. */
-static int find_backends(struct server *server, struct listener *listener)
-{
-    const struct settings_listen *listen = listener->listen;
-    const struct settings_list *others = &listen->route_backends;
-    bool routes = listen->route[0];
-    int r;
-
-    listener->backends = calloc(others->count + 2, sizeof(struct backend *));
-    if (!listener->backends)
-        return -ENOMEM;
-    r = routes ? add_backend(server, listener, listen->default_backend) : 0;
-    if (r == 0)
-        r = add_backend(server, listener, listen->backend);
-    for (size_t i = 0; routes && r == 0 && i < others->count; i++)
-        r = add_backend(server, listener, others->items[i]);
-    if (r == 0)
-        listener->backend = listener->backends[0];
-    return r;
-}
-
-static int find_listen(const struct snapshot *snapshot, struct span name, size_t *ret_index)
-{
-    for (size_t i = 0; i < snapshot->settings->listen_count; i++) {
-        if (span_equal(name, span_of_text(snapshot->settings->listens[i].name))) {
-            *ret_index = i;
-            return 0;
-        }
-    }
-    return -ENOENT;
-}
-
 static int open_listener(struct server *server, const struct bundle *bundle, size_t number)
 {
     struct listener *listener = &server->listeners[number];
     struct span entry, name;
-    size_t index;
     int r;
 
     if (!bundle_find(bundle, "listener", number, &entry))
         return -EPROTO;
     name = span_take_word(&entry);
-    r = find_listen(server->snapshot, name, &index);
-    if (r < 0)
-        return r;
     listener->server = server;
-    listener->index = (uint32_t)index;
-    listener->listen = &server->snapshot->settings->listens[index];
-    listener->rule = &server->snapshot->rules[index];
-    r = find_backends(server, listener);
-    if (r < 0)
-        return r;
+    listener->port = service_port(server->service, name);
+    if (!listener->port || !listener->port->backend)
+        return -ENOENT;
     set_socket_options(server->child->listeners[number]);
     uv_tcp_init(server->uv, &listener->handle);
     listener->handle.data = listener;
@@ -254,9 +176,7 @@ static int open_listeners(struct server *server, const struct bundle *bundle)
 {
     server->listener_count = server->child->hello.listener_count;
     server->listeners = calloc(server->listener_count + 1, sizeof(*server->listeners));
-    server->backend_count = server->snapshot->settings->backend_count;
-    server->backends = calloc(server->backend_count + 1, sizeof(*server->backends));
-    if (!server->listeners || !server->backends)
+    if (!server->listeners)
         return -ENOMEM;
     for (size_t i = 0; i < server->listener_count; i++) {
         int r = open_listener(server, bundle, i);
@@ -269,23 +189,10 @@ static int open_listeners(struct server *server, const struct bundle *bundle)
     return 0;
 }
 
-/* What backends can do is asked before the first client needs it. */
-static void learn_all(struct server *server)
-{
-    for (size_t i = 0; i < server->backend_count; i++) {
-        struct backend *backend = &server->backends[i];
-
-        if (!backend->loop || backend->protocol == PROTOCOL_OPAQUE)
-            continue;
-        backend_learn(backend, false, NULL);
-        backend_learn(backend, true, NULL);
-    }
-}
-
 static void set_session_limit(struct server *server)
 {
     struct rlimit limit;
-    size_t wanted = server->snapshot->settings->limits.max_sessions;
+    size_t wanted = server->service->snapshot->settings->limits.max_sessions;
     size_t spare = DESCRIPTORS_SPARE + server->listener_count;
 
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
@@ -330,70 +237,6 @@ static void drain(struct server *server)
     stop_if_done(server);
 }
 
-/* The backend that owns a slot of the whole configuration, or NULL; *ret_number is its own. */
-static struct backend *slot_owner(struct server *server, size_t slot, size_t *ret_number)
-{
-    const struct settings *settings = server->snapshot->settings;
-
-    for (size_t i = 0; i < server->backend_count; i++) {
-        size_t count = address_slot_count(&settings->backends[i]);
-
-        if (slot < count) {
-            *ret_number = slot;
-            return server->backends[i].loop ? &server->backends[i] : NULL;
-        }
-        slot -= count;
-    }
-    return NULL;
-}
-
-static void take_addresses(struct server *server, struct span message)
-{
-    struct child_addresses addresses;
-    size_t head = offsetof(struct child_addresses, items), number;
-
-    if (message.size < head || message.size > sizeof(addresses))
-        return;
-    memcpy(&addresses, message.data, message.size);
-    if (message.size != head + addresses.count * sizeof(addresses.items[0]))
-        return;
-    for (size_t i = 0; i < addresses.count; i++) {
-        struct address to = address_of_ip(&addresses.items[i].ip);
-        struct backend *backend = slot_owner(server, addresses.items[i].slot, &number);
-
-        if (backend)
-            backend_set_address(backend, number, &to);
-    }
-    server->has_addresses = true;
-}
-
-/* Another map for the sessions of a [listen]; each of its listeners holds a reference. */
-static void take_route(struct server *server, struct span message, int fd)
-{
-    struct child_route about;
-    struct route *route;
-    int r;
-
-    if (message.size != sizeof(about) || fd < 0)
-        return;
-    memcpy(&about, message.data, sizeof(about));
-    r = route_new(fd, &route);
-    if (r < 0) {
-        log_line(LOG_LEVEL_ERROR, "a map of routes cannot be used: %s", err_text(r));
-        return;
-    }
-    for (size_t i = 0; i < server->listener_count; i++) {
-        struct listener *listener = &server->listeners[i];
-
-        if (listener->index != about.listen)
-            continue;
-        route_unref(listener->route);
-        listener->route = route_ref(route);
-        listener->routes_told_count = 0;
-    }
-    route_unref(route);
-}
-
 /* Takes one message. False: there is none now, or the channel has ended (*ret_gone). */
 static bool take_message(struct server *server, bool *ret_gone)
 {
@@ -409,9 +252,11 @@ static bool take_message(struct server *server, bool *ret_gone)
     if (type == CHILD_KEYS && (size_t)size >= sizeof(type) + sizeof(server->keys))
         memcpy(&server->keys, message + size - sizeof(server->keys), sizeof(server->keys));
     else if (type == CHILD_ADDRESSES)
-        take_addresses(server, span_of(message, (size_t)size));
+        server->has_addresses =
+            service_take_addresses(server->service, span_of(message, (size_t)size)) ||
+            server->has_addresses;
     else if (type == CHILD_ROUTE)
-        take_route(server, span_of(message, (size_t)size), fd);
+        service_take_route(server->service, span_of(message, (size_t)size), fd);
     else if (type == CHILD_DRAIN)
         drain(server);
     if (fd >= 0)
@@ -448,20 +293,27 @@ static void await_news(struct server *server)
 
 static int start(struct server *server)
 {
+    const struct settings *settings;
+    struct snapshot *snapshot;
     struct bundle bundle;
     int r = bundle_read(server->child->bundle_fd, &bundle);
 
     if (r < 0)
         return r;
-    r = snapshot_new(&bundle, &server->keys, &server->snapshot);
+    r = snapshot_new(&bundle, &server->keys, &snapshot);
     if (r < 0)
         goto free_bundle;
-    log_set_level((enum log_level)server->snapshot->settings->gatepost.log_level);
-    limits_init(&server->tls_rate, server->snapshot->settings->limits.tls_rate, 0);
+    settings = snapshot->settings;
+    log_set_level((enum log_level)settings->gatepost.log_level);
+    limits_init(&server->tls_rate, settings->limits.tls_rate, 0);
     r = map_shared(server);
     if (r == 0)
-        r = stream_loop_init(&server->loop, server->uv,
-                             server->snapshot->settings->limits.read_size_bytes);
+        r = stream_loop_init(&server->loop, server->uv, settings->limits.read_size_bytes);
+    if (r < 0)
+        snapshot_unref(snapshot);
+    else
+        r = service_new(snapshot, &server->loop, server->health, server->child->hello.index,
+                        &server->service);
     if (r == 0)
         r = open_listeners(server, &bundle);
 free_bundle:
@@ -479,21 +331,13 @@ static void close_any(uv_handle_t *handle, void *unused)
 /* Frees all, so that a leak checker sees what a session left behind. */
 static void stop(struct server *server)
 {
-    for (size_t i = 0; i < server->backend_count; i++)
-        if (server->backends[i].loop)
-            backend_deinit(&server->backends[i]);
+    service_unref(server->service);
     uv_run(server->uv, UV_RUN_NOWAIT);
     uv_run(server->uv, UV_RUN_NOWAIT);
     stream_loop_deinit(&server->loop);
     uv_walk(server->uv, close_any, NULL);
     uv_run(server->uv, UV_RUN_NOWAIT);
-    snapshot_unref(server->snapshot);
-    for (size_t i = 0; i < server->listener_count; i++) {
-        route_unref(server->listeners[i].route);
-        free(server->listeners[i].backends);
-    }
     free(server->listeners);
-    free(server->backends);
     uv_loop_close(server->uv);
 }
 
@@ -515,7 +359,7 @@ int server_run(const struct child *child)
     server.drain_timer.data = server.control.data = &server;
     uv_poll_init(server.uv, &server.control, child->control_fd);
     uv_poll_start(&server.control, UV_READABLE, on_control);
-    learn_all(&server);
+    service_learn(server.service);
     log_line(LOG_LEVEL_INFO, "serves at most %zu sessions", server.session_limit);
     await_news(&server);
     child_send(child, CHILD_READY);

@@ -3,17 +3,11 @@
 #ifndef GATEPOST_PROXY_SERVER_H
 #define GATEPOST_PROXY_SERVER_H
 
-#include "proxy/backend.h"
-#include "proxy/address.h"
 #include "proxy/base/child.h"
-#include "proxy/health.h"
 #include "proxy/hints.h"
 #include "proxy/limits.h"
-#include "proxy/route.h"
-#include "proxy/snapshot.h"
+#include "proxy/service.h"
 #include "proxy/stats.h"
-
-#define ROUTES_TOLD 8 /* wrong names that are logged, of each map of each worker; guessed */
 
 struct session;
 
@@ -21,17 +15,8 @@ struct session;
 struct listener {
     struct server *server;
     uv_tcp_t handle;
-    uint32_t index; /* of the settings' listener: the same in every worker */
-    const struct settings_listen *listen;
-    const struct dialogue_rule *rule;
-    struct backend *backend; /* where sessions go that no route leads elsewhere */
-    /* `backend` and all others that a session of this listener may end at. */
-    struct backend **backends;
-    size_t backend_count;
-    struct route *route;               /* the map; NULL: it does not route */
-    uint32_t routes_told[ROUTES_TOLD]; /* hashes of names in the map that were logged as wrong */
-    uint8_t routes_told_count;
-    bool paused; /* a connection waits in libuv: no session was free */
+    struct service_port *port; /* of the service that new sessions get */
+    bool paused;               /* a connection waits in libuv: no session was free */
     bool open;
 };
 
@@ -40,17 +25,15 @@ struct server {
     uv_loop_t *uv;
     struct stream_loop loop;
     struct ticket_keys keys;
-    struct snapshot *snapshot;
+    struct service *service; /* what new sessions get */
     struct listener *listeners;
     size_t listener_count;
-    struct backend *backends; /* one for each of the settings' backends; unused ones have no loop */
-    size_t backend_count;
     struct session *sessions;
     size_t session_count, session_limit;
     uint32_t session_number;
     int64_t started_s;
     struct limits tls_rate;
-    struct health *health;            /* of ADDRESS_SLOTS_MAX addresses; shared by all workers */
+    struct health *health;            /* HEALTH_SLOTS of them; shared by all workers */
     hints_entry *hints;               /* shared by all workers; NULL: none */
     const unsigned char *hint_secret; /* HINTS_SECRET octets in the shared memory */
     struct stats *stats;              /* this worker's block */
@@ -72,7 +55,7 @@ size_t server_shared_bytes(void);
  * (errno is set too). */
 int server_shared_init(int fd);
 
-/* For the supervisor: the health of ADDRESS_SLOTS_MAX addresses in it, mapped for good. NULL: errno
+/* For the supervisor: the HEALTH_SLOTS healths in it, mapped for good. NULL: errno
  * is set. */
 struct health *server_shared_health(int fd);
 

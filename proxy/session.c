@@ -147,7 +147,7 @@ static void free_session(struct session *session)
     *session->link = session->next;
     if (session->next)
         session->next->link = session->link;
-    snapshot_unref(session->snapshot);
+    service_unref(session->service);
     free(session->login);
     free(session->origin);
     free(session);
@@ -352,11 +352,12 @@ void session_accept(struct server *server, struct listener *listener, uv_stream_
         return;
     }
     session->server = server;
-    session->snapshot = snapshot_ref(server->snapshot);
-    session->listen = listener->listen;
-    session->rule = listener->rule;
-    session->listener = listener;
-    session->target = listener->backend;
+    session->port = listener->port;
+    session->service = service_ref(session->port->service);
+    session->snapshot = session->service->snapshot;
+    session->listen = session->port->listen;
+    session->rule = session->port->rule;
+    session->target = session->port->backend;
     session->waiter.done = learned;
     session->started_ms = uv_now(server->uv);
     session->timer.data = session;

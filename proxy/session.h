@@ -64,7 +64,8 @@ struct session {
     struct snapshot *snapshot;
     const struct dialogue_rule *rule;
     const struct settings_listen *listen;
-    struct listener *listener;
+    struct service *service; /* the one that it began with */
+    struct service_port *port;
     struct backend *target; /* NULL: none is configured */
     struct origin *origin;  /* who the client is, said by a trusted balancer; NULL: the peer is the
                                client; on the heap */

@@ -121,6 +121,9 @@ static void refused(struct session *session, struct span answer)
     attempt->refusal_size = attempt->refusal ? answer.size : 0;
     if (attempt->refusal)
         memcpy(attempt->refusal, answer.data, answer.size);
+    if (attempt->greet.fault)
+        log_line(LOG_LEVEL_WARNING, "session %s: client %s, backend %s: %s", session->id,
+                 session->peer, backend_name(session), attempt->greet.fault);
     if (!attempt->greet.unavailable) {
         give_up(session);
         return;

@@ -24,11 +24,11 @@ bool route_known(const struct session *session)
 
 struct capabilities *route_offer(const struct session *session)
 {
-    const struct listener *listener = session->listener;
+    const struct service_port *port = session->port;
     struct capabilities *all = NULL, *both;
 
-    for (size_t i = 0; i < listener->backend_count; i++) {
-        struct capabilities *one = known(session, listener->backends[i]);
+    for (size_t i = 0; i < port->backend_count; i++) {
+        struct capabilities *one = known(session, port->backends[i]);
 
         if (!one) /* out of service: nobody ends there now */
             continue;
@@ -47,15 +47,15 @@ struct capabilities *route_offer(const struct session *session)
 
 int route_learn(struct session *session, bool first)
 {
-    const struct listener *listener = session->listener;
+    const struct service_port *port = session->port;
     bool tls = session->client.tls != NULL;
 
     if (first)
         session->learn_next = 0;
-    for (size_t i = 1; first && i < listener->backend_count; i++) /* all at the same time */
-        backend_learn(listener->backends[i], tls, NULL);
-    while (session->learn_next < listener->backend_count) {
-        struct backend *backend = listener->backends[session->learn_next++];
+    for (size_t i = 1; first && i < port->backend_count; i++) /* all at the same time */
+        backend_learn(port->backends[i], tls, NULL);
+    while (session->learn_next < port->backend_count) {
+        struct backend *backend = port->backends[session->learn_next++];
 
         /* Where some address is known, those that are not are asked beside. */
         if (backend_learn(backend, tls, &session->waiter) == BACKEND_LEARNING)
@@ -70,42 +70,42 @@ struct span session_login_name(const struct session *session)
 }
 
 /* The name in the map is from a file that we only read: it goes to the log escaped, and once. */
-static void tell_wrong(struct listener *listener, const char *name)
+static void tell_wrong(struct service_port *port, const char *name)
 {
     uint32_t hash = (uint32_t)policy_key(name, strlen(name));
     char room[256];
     struct text escaped = TEXT_OVER(room);
 
-    for (size_t i = 0; i < listener->routes_told_count; i++)
-        if (listener->routes_told[i] == hash)
+    for (size_t i = 0; i < port->routes_told_count; i++)
+        if (port->routes_told[i] == hash)
             return;
-    if (listener->routes_told_count == ROUTES_TOLD)
+    if (port->routes_told_count == SERVICE_ROUTES_TOLD)
         return;
-    listener->routes_told[listener->routes_told_count++] = hash;
+    port->routes_told[port->routes_told_count++] = hash;
     text_put_escaped(&escaped, span_of_text(name), ROUTE_BACKEND_MAX);
     log_line(LOG_LEVEL_WARNING,
              "port %s: its map names backend %s, which is not in route_backends or has no address; "
              "users that are routed there are refused for now",
-             listener->listen->name, text_str(&escaped));
+             port->listen->name, text_str(&escaped));
 }
 
 /* The backend that the map names for this user. False: the map does not know the user. */
-static bool find_name(const struct listener *listener, struct span user,
+static bool find_name(const struct service_port *port, struct span user,
                       char name[ROUTE_BACKEND_MAX])
 {
-    return listener->route && route_find(listener->route, user, name);
+    return port->route && route_find(port->route, user, name);
 }
 
 struct backend *route_target(const struct session *session, struct span user)
 {
-    struct listener *listener = session->listener;
+    struct service_port *port = session->port;
     char name[ROUTE_BACKEND_MAX];
 
-    if (user.size == 0 || !find_name(listener, user, name))
-        return listener->backend;
-    for (size_t i = 0; i < listener->backend_count; i++)
-        if (strcmp(listener->backends[i]->settings->name, name) == 0)
-            return listener->backends[i];
-    tell_wrong(listener, name);
+    if (user.size == 0 || !find_name(port, user, name))
+        return port->backend;
+    for (size_t i = 0; i < port->backend_count; i++)
+        if (strcmp(port->backends[i]->settings->name, name) == 0)
+            return port->backends[i];
+    tell_wrong(port, name);
     return NULL;
 }

@@ -91,6 +91,17 @@ static int load_settings(const struct bundle *bundle, struct settings **ret_sett
     return r;
 }
 
+static int read_slots(const struct bundle *bundle, uint16_t slots[ADDRESS_SLOTS_MAX])
+{
+    struct span entry;
+
+    if (!bundle_find(bundle, "slots", 0, &entry) ||
+        entry.size != ADDRESS_SLOTS_MAX * sizeof(slots[0]))
+        return -EPROTO;
+    memcpy(slots, entry.data, entry.size);
+    return 0;
+}
+
 static int make_clients(struct snapshot *snapshot, const struct bundle *bundle)
 {
     const struct settings *settings = snapshot->settings;
@@ -126,7 +137,9 @@ int snapshot_new(const struct bundle *bundle, const struct ticket_keys *keys,
         if (r < 0 && r != -ENOENT)
             goto free_snapshot;
     }
-    r = make_clients(snapshot, bundle);
+    r = read_slots(bundle, snapshot->slots);
+    if (r == 0)
+        r = make_clients(snapshot, bundle);
     if (r < 0)
         goto free_snapshot;
     r = -ENOMEM;

@@ -7,6 +7,7 @@
 #include "conf/settings.h"
 #include "proxy/base/bundle.h"
 #include "proxy/dialogue.h"
+#include "proxy/address.h"
 #include "proxy/network.h"
 #include "proxy/tls_client.h"
 #include "proxy/tls_context.h"
@@ -23,6 +24,7 @@ struct snapshot {
     struct dialogue_rule *rules; /* one for each of settings->listens, at the same index */
     struct trusted *trusted;     /* likewise */
     struct tls_context *tls[PROTOCOL_OPAQUE + 1]; /* by protocol; NULL: there is no certificate */
+    uint16_t slots[ADDRESS_SLOTS_MAX];            /* the health slot of each address slot */
     struct tls_client **clients; /* one for each of settings->backends; NULL: tls = off */
 };
 

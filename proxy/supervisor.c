@@ -438,8 +438,8 @@ static int plan_children(struct supervisor *supervisor)
     supervisor->children.owner = supervisor;
     add_workers(supervisor);
     add_embedded(supervisor);
-    return bulletin_new(supervisor->configuration->settings, &supervisor->children,
-                        &supervisor->bulletin);
+    return bulletin_new(supervisor->configuration->settings, supervisor->configuration->slots,
+                        &supervisor->children, &supervisor->bulletin);
 }
 
 static void close_handle(uv_handle_t *handle, void *unused)
