@@ -20,8 +20,8 @@ purpose. In a test:
     gate.wait_idle()      until no session is left: descriptor counts are as they were after the start
 
 Beside this module: wire.py (octet by octet client), clients.py (smtplib, poplib), programs.py (curl, swaks, ...),
-messages.py (traps), backend.py (scripted servers that record), servers.py (Dovecot, Postfix), proc.py (/proc),
-certificates.py, ports.py."""
+messages.py (traps), backend.py (scripted servers that record), servers.py (real ones of Debian), recipes.py (README's, for
+those), proc.py (/proc), certificates.py, ports.py."""
 import atexit
 import os
 import pathlib
