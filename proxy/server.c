@@ -332,6 +332,7 @@ static void close_any(uv_handle_t *handle, void *unused)
 static void stop(struct server *server)
 {
     service_unref(server->service);
+    stream_loop_hurry(&server->loop); /* what learned from a server may just have ended */
     uv_run(server->uv, UV_RUN_NOWAIT);
     uv_run(server->uv, UV_RUN_NOWAIT);
     stream_loop_deinit(&server->loop);

@@ -431,6 +431,12 @@ static void close_handle(struct stream *stream, bool reset)
     uv_close(&stream->uv.handle, on_closed);
 }
 
+void stream_loop_hurry(struct stream_loop *loop)
+{
+    while (!LIST_EMPTY(&loop->lingering))
+        close_handle(LIST_FIRST(&loop->lingering), false);
+}
+
 static void on_linger_tick(uv_timer_t *timer)
 {
     struct stream_loop *loop = timer->data;

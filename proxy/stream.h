@@ -113,6 +113,8 @@ enum stream_write_result {
 /* 0 or -errno. stream_loop_deinit() wants every stream closed; the uv loop must run once more
  * before uv_loop_close(), but the memory of `loop` may go at once. */
 int stream_loop_init(struct stream_loop *loop, uv_loop_t *uv, size_t read_size);
+/* The end of the process: streams that linger after stream_close() are closed by the next run. */
+void stream_loop_hurry(struct stream_loop *loop);
 void stream_loop_deinit(struct stream_loop *loop);
 
 /* Initialises a stream with a handle of its own (uv_tcp_init / uv_pipe_init); accept or connect

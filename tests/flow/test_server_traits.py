@@ -49,6 +49,12 @@ def test_p10_rule_26_postfix_as_installed_trusts_its_own_machine_and_gets_no_mai
     assert len(postfix.messages()) == before_us
 
 
+def test_a_gate_that_ends_while_it_asks_a_server_at_a_port_leaves_nothing(postfix):
+    for _ in range(3):
+        with before("smtp", f"127.0.0.1:{postfix.port}"):
+            pass  # stop() looks
+
+
 @pytest.mark.parametrize("title, file, cure, without", [
     ("Postfix, told nothing", "/etc/postfix/master.cf", "  -o mynetworks=\n", ""),
     ("Exim, from inetd", "/etc/inetd.conf", " -oMa 192.0.2.25", ""),
@@ -88,6 +94,22 @@ def told(recipe, log):
         for stored in server.wait_messages(3):
             assert not messages.difference(recipes.MESSAGE, messages.own_part(stored))
         server.wait_for_log(log, count=3)
+
+
+def test_rule_18_a_client_whose_address_postfix_does_not_take_is_refused_and_closes_the_gate_for_nobody_else():
+    if not library.has_ipv6():
+        pytest.fail("this machine has no IPv6")
+    options = "-o smtpd_authorized_xclient_hosts=127.0.0.0/8"  # and inet_protocols = ipv4
+    with servers.Postfix(options=options) as postfix:
+        with before("smtp", f"unix:{postfix.socket}", {"identity": "xclient"}) as gate:
+            for count in range(3):
+                with Wire(gate.port("smtp"), host="::1") as wire:
+                    smtp_session(wire)
+                    wire.command("MAIL FROM:<bert@example.org>", "421 4.3.2")
+                    assert wire.at_eof()
+                clients.send(gate, "smtp", "plain", recipes.MESSAGE, host="127.0.0.1")
+                postfix.wait_messages(count + 1)
+            assert "out of service" not in gate.log()
 
 
 # a STARTTLS of their own
