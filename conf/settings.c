@@ -379,7 +379,7 @@ static void load_folder(struct loader *loader, const char *path)
 /* [tls default] without a certificate says the same as no such section. */
 static void drop_empty_tls(struct settings *settings)
 {
-    if (settings->tls_count > 0 && !*settings->tls[0].certificate)
+    if (settings->tls_count > 0 && settings->tls[0].certificate.count == 0)
         settings_section_remove(settings, SECTION_TLS, 0);
 }
 

@@ -25,6 +25,7 @@ enum backend_tls { BACKEND_TLS_OFF, BACKEND_TLS_STARTTLS, BACKEND_TLS_IMPLICIT }
 enum policy { POLICY_FAILOVER, POLICY_ROUND_ROBIN, POLICY_HASH_USER, POLICY_HASH_CLIENT };
 enum bare_newline { BARE_NEWLINE_NORMALIZE, BARE_NEWLINE_REJECT, BARE_NEWLINE_PASS };
 enum tls_version { TLS_VERSION_1_2, TLS_VERSION_1_3 };
+enum tls_profile { TLS_PROFILE_DEFAULT, TLS_PROFILE_COMPATIBLE, TLS_PROFILE_LEGACY };
 
 /* A list: count texts, in the order written. */
 struct settings_list {
@@ -49,6 +50,7 @@ struct settings_list {
 #define SETTINGS_TYPE_TLS_VERSION  enum tls_version
 #define SETTINGS_TYPE_BACKEND_TLS  enum backend_tls
 #define SETTINGS_TYPE_POLICY       enum policy
+#define SETTINGS_TYPE_TLS_PROFILE  enum tls_profile
 
 #define SETTINGS_MEMBER(key, kind, member, ...) SETTINGS_TYPE_##kind member;
 

@@ -116,16 +116,53 @@ static void check_mailstore(const struct check *check)
 
 /* [tls] */
 
+static void check_paths(const struct check *check, const struct settings_tls *tls, const char *key,
+                        const struct settings_list *paths)
+{
+    for (size_t i = 0; i < paths->count; i++)
+        if (paths->items[i][0] != '/')
+            TLS_ERROR_AT(check, tls, key, paths->items[i],
+                         "%s needs an absolute path: one that begins with /", key);
+}
+
+/* The names that the directory is for are those of its certificates. */
+static void check_directory(const struct check *check, const struct settings_tls *tls)
+{
+    if (strcmp(tls->name, "default") == 0)
+        TLS_ERROR(check, tls, "directory",
+                  "[tls default] is for clients that send no server name: it needs certificate and "
+                  "key; a directory has its own section, such as [tls sites]");
+    else if (tls->certificate.count > 0 || tls->key.count > 0)
+        TLS_ERROR(check, tls, "directory",
+                  "[tls %s] has a directory: certificate and key belong to another section",
+                  tls->name);
+    else if (tls->names.count > 0)
+        TLS_ERROR(check, tls, "names",
+                  "[tls %s] has a directory: its names are those in the certificates", tls->name);
+}
+
 static void check_certificate(const struct check *check, const struct settings_tls *tls)
 {
-    if (*tls->certificate && !*tls->key)
+    size_t certificates = tls->certificate.count, keys = tls->key.count;
+
+    check_paths(check, tls, "certificate", &tls->certificate);
+    check_paths(check, tls, "key", &tls->key);
+    if (certificates > 0 && keys == 0)
         TLS_ERROR(check, tls, "certificate", "[tls %s] has a certificate but no key", tls->name);
-    if (!*tls->certificate && *tls->key)
+    else if (certificates == 0 && keys > 0)
         TLS_ERROR(check, tls, "key", "[tls %s] has a key but no certificate", tls->name);
+    else if (certificates != keys)
+        TLS_ERROR(check, tls, "key",
+                  "[tls %s] needs as many keys as certificates, in the same order: there are %zu "
+                  "and %zu",
+                  tls->name, keys, certificates);
+    if (*tls->directory)
+        check_directory(check, tls);
     if (strcmp(tls->name, "default") == 0)
         return;
-    if (!*tls->certificate && !*tls->key)
-        TLS_ERROR(check, tls, NULL, "[tls %s] has neither certificate nor key", tls->name);
+    if (certificates == 0 && keys == 0 && !*tls->directory)
+        TLS_ERROR(check, tls, NULL, "[tls %s] has neither certificate and key nor a directory",
+                  tls->name);
     if (!check->has_certificate)
         TLS_ERROR(
             check, tls, NULL,
@@ -160,7 +197,7 @@ static void check_server_names(const struct check *check, size_t index)
 void settings_check(const struct settings *settings, struct diagnostics *diagnostics)
 {
     const struct settings_tls *tls = settings_tls(settings, "default");
-    struct check check = { settings, diagnostics, tls && *tls->certificate };
+    struct check check = { settings, diagnostics, tls && tls->certificate.count > 0 };
 
     check_gatepost(&check);
     for (size_t i = 0; i < settings->tls_count; i++) {

@@ -1,5 +1,5 @@
-/* What the parts of the check share: settings_check.c, settings_check_listen.c and
- * settings_check_backend.c. Private to them. */
+/* What the parts of the check share: settings_check.c and settings_check_*.c. Private to
+ * them. */
 #ifndef GATEPOST_CONF_SETTINGS_CHECK_INTERNAL_H
 #define GATEPOST_CONF_SETTINGS_CHECK_INTERNAL_H
 
@@ -47,6 +47,9 @@ const char *check_bind_fault(const struct settings_list *bind, const char **ret_
 /* The addresses that a listener binds. */
 const struct settings_list *check_bind_of(const struct check *check,
                                           const struct settings_listen *listen);
+
+/* From whom connections are served, and by which TLS: `from` and `tls_profile`. */
+void check_tls_of_listen(const struct check *check, const struct settings_listen *listen);
 
 /* Each section of its kind, and all of them together. */
 void check_listens(const struct check *check);

@@ -228,6 +228,7 @@ static void check_listen(const struct check *check, const struct settings_listen
     check_bind(check, listen);
     check_combination(check, listen);
     check_trusted(check, listen);
+    check_tls_of_listen(check, listen);
     check_route(check, listen);
     if (is_open(check, listen))
         check_tls_available(check, listen);

@@ -247,12 +247,48 @@ bool form_is_network(const char *text)
     return parse_network(text, &family, address) >= 0;
 }
 
+static bool begins_alike(const unsigned char *a, const unsigned char *b, int bits)
+{
+    int octets = bits / 8, rest = 0xff << (8 - bits % 8) & 0xff;
+
+    return memcmp(a, b, (size_t)octets) == 0 &&
+           (bits % 8 == 0 || ((a[octets] ^ b[octets]) & rest) == 0);
+}
+
 bool form_network_is_whole(const char *text)
 {
     unsigned char address[16];
     int family;
 
     return parse_network(text, &family, address) == 0;
+}
+
+/* IPv4 as ::ffff:0:0/96 (RFC 4291, section 2.5.5.2) is meant as IPv4. */
+bool form_network_is_private(const char *text)
+{
+    static const char *const networks[] = {
+        "10.0.0.0/8",  "172.16.0.0/12",  "192.168.0.0/16", /* RFC 1918 */
+        "127.0.0.0/8", "169.254.0.0/16",                   /* loopback; RFC 3927 */
+        "fc00::/7",                                        /* RFC 4193 */
+        "::1/128",     "fe80::/10",                        /* loopback; link-local */
+    };
+    static const unsigned char mapped[12] = { [10] = 0xff, [11] = 0xff };
+    unsigned char address[16], outer[16];
+    int family, outer_family, length = parse_network(text, &family, address);
+
+    if (family == AF_INET6 && length >= 96 && memcmp(address, mapped, sizeof(mapped)) == 0) {
+        memmove(address, address + 12, 4);
+        family = AF_INET;
+        length -= 96;
+    }
+    for (size_t i = 0; i < sizeof(networks) / sizeof(networks[0]); i++) {
+        int outer_length = parse_network(networks[i], &outer_family, outer);
+
+        if (family == outer_family && length >= outer_length &&
+            begins_alike(address, outer, outer_length))
+            return true;
+    }
+    return false;
 }
 
 bool form_network_has_host(const char *text, char ret_network[FORM_NETWORK_SIZE])

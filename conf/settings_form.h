@@ -47,6 +47,10 @@ bool form_is_network(const char *text);
 /* A network of all addresses of its family? */
 bool form_network_is_whole(const char *text);
 
+/* Does all of the network lie in one that the public Internet does not route: private (RFC 1918,
+ * RFC 4193), loopback or link-local? Must be a network. */
+bool form_network_is_private(const char *text);
+
 /* Does the network have bits set behind its prefix, as 192.0.2.1/24 has? Then the one without them
  * is written to ret_network. */
 #define FORM_NETWORK_SIZE 64

@@ -37,7 +37,8 @@ enum settings_kind {
     KIND_LOG_LEVEL,
     KIND_TLS_VERSION,
     KIND_BACKEND_TLS,
-    KIND_POLICY
+    KIND_POLICY,
+    KIND_TLS_PROFILE
 };
 
 struct settings_key {

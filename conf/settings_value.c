@@ -51,6 +51,7 @@ static const char *const choices[][CHOICES_MAX] = {
     [KIND_TLS_VERSION] = { "1.2", "1.3" },
     [KIND_BACKEND_TLS] = { "off", "starttls", "implicit" },
     [KIND_POLICY] = { "failover", "round-robin", "hash-user", "hash-client" },
+    [KIND_TLS_PROFILE] = { "default", "compatible", "legacy" },
 };
 
 static int fault_at(struct value_fault *fault, size_t offset, const char *format, ...)
@@ -328,6 +329,7 @@ int settings_value_parse(const struct settings_key *key, const char *text, void 
     case KIND_TLS_VERSION:
     case KIND_BACKEND_TLS:
     case KIND_POLICY:
+    case KIND_TLS_PROFILE:
         return parse_choice(key, text, member, ret_fault);
     }
     return VALUE_BAD;
@@ -402,6 +404,7 @@ void settings_value_print(const struct settings_key *key, const void *member, FI
     case KIND_TLS_VERSION:
     case KIND_BACKEND_TLS:
     case KIND_POLICY:
+    case KIND_TLS_PROFILE:
         fprintf(out, " %s", choices[key->kind][*(const unsigned *)member]);
         break;
     }
@@ -510,6 +513,7 @@ bool settings_value_equal(const struct settings_key *key, const void *a, const v
     case KIND_TLS_VERSION:
     case KIND_BACKEND_TLS:
     case KIND_POLICY:
+    case KIND_TLS_PROFILE:
         return *(const unsigned *)a == *(const unsigned *)b;
     }
     return false;

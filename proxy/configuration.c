@@ -77,10 +77,10 @@ static void warn_of_public_key(const struct settings_tls *tls, struct diagnostic
 {
     struct stat status;
 
-    if (stat(tls->key, &status) == 0 && (status.st_mode & S_IROTH))
+    if (stat(tls->key.items[0], &status) == 0 && (status.st_mode & S_IROTH))
         diagnostics_add(diagnostics, DIAGNOSTIC_WARNING, NULL,
                         "[tls %s] key = %s can be read by every user of this machine: chmod 600 %s",
-                        tls->name, tls->key, tls->key);
+                        tls->name, tls->key.items[0], tls->key.items[0]);
 }
 
 static struct span pem_span(const struct pem_file *file)
@@ -97,16 +97,16 @@ static void load_tls(struct configuration *configuration, size_t index,
     char room[512];
     struct text words = TEXT_OVER(room);
 
-    if (tls->certificate[0] != '\0')
-        read_pem(tls, "certificate", tls->certificate, diagnostics, certificate);
-    if (tls->key[0] != '\0')
-        read_pem(tls, "key", tls->key, diagnostics, key);
+    if (tls->certificate.count > 0)
+        read_pem(tls, "certificate", tls->certificate.items[0], diagnostics, certificate);
+    if (tls->key.count > 0)
+        read_pem(tls, "key", tls->key.items[0], diagnostics, key);
     if (key->data)
         warn_of_public_key(tls, diagnostics);
     if (certificate->data && key->data &&
         tls_context_check(pem_span(certificate), pem_span(key), &words) < 0)
         diagnostics_add(diagnostics, DIAGNOSTIC_ERROR, NULL, "[tls %s] certificate = %s: %s",
-                        tls->name, tls->certificate, text_str(&words));
+                        tls->name, tls->certificate.items[0], text_str(&words));
 }
 
 static int load_all_tls(struct configuration *configuration, struct diagnostics *diagnostics)

@@ -374,7 +374,7 @@ static int build_all(struct tls_context *context, const struct settings *setting
     for (size_t i = 0; i < settings->tls_count; i++) {
         int status;
 
-        if (settings->tls[i].certificate[0] == '\0')
+        if (settings->tls[i].certificate.count == 0)
             continue;
         status = build(&context->certificates[context->count++], &settings->tls[i], bundle, context,
                        ids[protocol]);

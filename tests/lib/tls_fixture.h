@@ -71,6 +71,7 @@ struct tls_section {
 struct tls_fixture {
     struct settings settings;
     struct settings_tls sections[4];
+    char no_path[1], *paths[1];
     struct bundle bundle;
 };
 
@@ -93,13 +94,16 @@ static inline void fixture_init(struct tls_fixture *fixture, const struct tls_se
 {
     memset(fixture, 0, sizeof(*fixture));
     fixture->settings.tls = fixture->sections;
+    fixture->paths[0] = fixture->no_path; /* nobody opens it */
     fixture->settings.tls_count = count;
     for (size_t i = 0; i < count; i++) {
         struct settings_tls *into = &fixture->sections[i];
 
         into->name = (char *)(uintptr_t)sections[i].name;
-        into->certificate = (char *)(uintptr_t)(sections[i].pair ? "/etc/c.pem" : "");
+        into->certificate.items = fixture->paths;
+        into->certificate.count = sections[i].pair ? 1 : 0;
         into->key = into->certificate;
+        into->directory = fixture->no_path;
         into->min_version = sections[i].min_version;
         into->names.items = (char **)(uintptr_t)sections[i].names;
         while (into->names.count < 4 && sections[i].names[into->names.count])

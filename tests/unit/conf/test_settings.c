@@ -124,8 +124,7 @@ static const struct words_row bad_files[] = {
       "x\n           " FIFTY_BLANKS FIFTY_BLANKS FIFTY_BLANKS TEN_BLANKS TEN_BLANKS "^\n" },
     { "[tls default]\ncertificate = tls/c.pem\nkey = /k\n",
       "f:2: error: certificate needs an absolute path: one that begins with /\n    certificate = "
-      "tls/c.pem\n                  ^\nf:3: error: [tls default] has a key but no certificate\n    "
-      "key = /k\n          ^\n" },
+      "tls/c.pem\n                  ^\n" },
     { "[gatepost]\nstate_dir =\n",
       "f:2: error: state_dir needs a value\n    state_dir =\n               ^\n" },
     { "[gatepost]\ngroups = a b\n", "f:2: error: the items of a list are separated by commas\n    "
@@ -243,7 +242,7 @@ static const struct words_row bad_files[] = {
     { "[tls default]\nkey = /k\n",
       "f:2: error: [tls default] has a key but no certificate\n    key = /k\n          ^\n" },
     { CERTIFICATE "[tls b]\nnames = b.example\n",
-      "f:4: error: [tls b] has neither certificate nor key\n    [tls b]\n     ^\n" },
+      "f:4: error: [tls b] has neither certificate and key nor a directory\n    [tls b]\n     ^\n" },
     { "[tls b]\ncertificate = /c\nkey = /k\n",
       "f:1: error: [tls b] is never used alone: clients that send no server name need [tls "
       "default]\n    [tls b]\n     ^\n" },
@@ -525,9 +524,9 @@ static const struct words_row values[] = {
     { "[mailstore]\nrelay = [::1]:25\n", "\nrelay = [::1]:25\n" },
     { "[mailstore]\nrelay = unix:/run/mta\n", "\nrelay = unix:/run/mta\n" },
     { CERTIFICATE "min_version = 1.3\n",
-      "\n[tls default]\ncertificate = /c\nkey = /k\nnames =\nmin_version = 1.3\n" },
+      "\n[tls default]\ncertificate = /c\nkey = /k\ndirectory =\nnames =\nmin_version = 1.3\n" },
     { "[tls b]\ncertificate = /b\nkey = /k\n" CERTIFICATE,
-      "\n[tls default]\ncertificate = /c\nkey = /k\nnames =\nmin_version = 1.2\n\n[tls "
+      "\n[tls default]\ncertificate = /c\nkey = /k\ndirectory =\nnames =\nmin_version = 1.2\n\n[tls "
       "b]\ncertificate = /b\n" },
     { CERTIFICATE "[backend smtp]\naddress = embedded\n",
       "\n[backend smtp]\naddress = embedded\npolicy = failover\nmax_connections = 0\nidentity = "
@@ -713,7 +712,7 @@ static void a_port_is_opened_only_where_its_backend_has_an_address(void **state)
     assert_true(settings_backend_embedded(settings_backend(settings, "pop3")));
     assert_false(settings_backend_embedded(settings_backend(settings, "smtp")));
     assert_null(settings_backend(settings, "pop"));
-    assert_string_equal(settings_tls(settings, "default")->certificate, "/c");
+    assert_string_equal(settings_tls(settings, "default")->certificate.items[0], "/c");
     free(words);
     settings_free(settings);
 }
@@ -918,7 +917,8 @@ static const struct explain_row {
       "[listen NAME] port\n    TCP port; port_offset is added.\n    Type: a whole number, from 1 "
       "to 65535. Default: none.\n" },
     { "min_version", 0,
-      "[tls NAME] min_version\n    Oldest TLS version that is accepted: 1.2 or 1.3.\n    Type: 1.2 "
+      "[tls NAME] min_version\n    Oldest TLS version that is accepted: 1.2 or 1.3. On ports with "
+      "tls_profile = legacy, 1.2 stands for 1.0.\n    Type: 1.2 "
       "or 1.3. Default: 1.2.\n" },
     { "policy", 0,
       "[backend NAME] policy\n    Which of several addresses: failover (the first in service), "

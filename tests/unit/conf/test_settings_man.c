@@ -129,7 +129,7 @@ static void the_examples_of_the_page_are_good_settings(void **state)
         diagnostics_deinit(&diagnostics);
         settings_free(settings);
     }
-    assert_int_equal(examples, 5);
+    assert_int_equal(examples, 6);
 }
 
 int main(void)
