@@ -268,7 +268,7 @@ static void take_value(struct loader *loader, const struct settings_key *key,
     origin =
         settings_origins_find(loader->settings->origins, loader->section, loader->name, key->name);
     if (origin)
-        origin->refused = true;
+        origin->unused = true;
 }
 
 static void take_entry(void *user, const struct ini_entry *entry)
@@ -300,6 +300,8 @@ static void load_text(struct loader *loader, const char *text, size_t size, cons
 
     loader->file_number++;
     loader->skip = true;
+    if (settings_origins_add_file(loader->settings->origins, name) < 0)
+        loader->error = -ENOMEM;
     if (size > FILE_MAX_BYTES)
         diagnostics_add(loader->diagnostics, DIAGNOSTIC_ERROR, &place,
                         "the file is larger than 256 KiB");

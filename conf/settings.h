@@ -141,6 +141,12 @@ bool settings_refused(const struct settings *settings, const struct settings_ref
  * Includes the keys that are at their defaults. Returns 0 or -EIO. */
 int settings_print(const struct settings *settings, FILE *out);
 
+/* The same for people: each key with the place where it is written, or "default", as a comment.
+ * `only_changed`: those alone that differ from their defaults, and sections that would not exist
+ * without being named. What is written can be loaded, and gives the same settings. Returns 0, -EIO
+ * or -ENOMEM. (JSON: settings_json.h) */
+int settings_print_origins(const struct settings *settings, bool only_changed, FILE *out);
+
 /* The section of that name, or NULL. */
 const struct settings_backend *settings_backend(const struct settings *settings, const char *name);
 const struct settings_tls *settings_tls(const struct settings *settings, const char *name);

@@ -110,10 +110,21 @@ static int complete_domains(struct settings_mailstore *mailstore, const char *ho
 
 /* All of a configuration */
 
-static bool is_written(const struct settings *settings, enum settings_section section,
-                       const char *name, const char *key)
+static struct settings_origin *origin_of(const struct settings *settings,
+                                         enum settings_section section, const char *name,
+                                         const char *key)
 {
-    return settings_origins_find(settings->origins, section, name, key) != NULL;
+    return settings_origins_find(settings->origins, section, name, key);
+}
+
+/* What is filled in is not what a file may have written there. */
+static void note_unused(const struct settings *settings, enum settings_section section,
+                        const char *name, const char *key)
+{
+    struct settings_origin *origin = origin_of(settings, section, name, key);
+
+    if (origin)
+        origin->unused = true;
 }
 
 static void complete_listens(struct settings *settings)
@@ -121,9 +132,9 @@ static void complete_listens(struct settings *settings)
     for (size_t i = 0; i < settings->listen_count; i++) {
         struct settings_listen *listen = &settings->listens[i];
 
-        if (!is_written(settings, SECTION_LISTEN, listen->name, "tls"))
+        if (!origin_of(settings, SECTION_LISTEN, listen->name, "tls"))
             complete_listen_tls(listen, listen);
-        if (!is_written(settings, SECTION_LISTEN, listen->name, "detect_wait"))
+        if (!origin_of(settings, SECTION_LISTEN, listen->name, "detect_wait"))
             complete_listen_wait(listen, listen);
     }
 }
@@ -132,17 +143,33 @@ static void complete_backends(struct settings *settings, struct diagnostics *dia
 {
     for (size_t i = 0; i < settings->backend_count; i++) {
         struct settings_backend *backend = &settings->backends[i];
-        enum identity written = backend->identity;
         struct settings_ref ref = { "backend", backend->name, "identity", NULL };
+        enum identity written = backend->identity;
 
         complete_backend(backend, backend);
-        if (backend->identity != written &&
-            is_written(settings, SECTION_BACKEND, backend->name, "identity"))
-            settings_report(settings, diagnostics, DIAGNOSTIC_WARNING, &ref,
-                            "identity has no effect: [backend %s] is embedded, and is always told "
-                            "by proxy-v2",
-                            backend->name);
+        if (backend->identity == written ||
+            !origin_of(settings, SECTION_BACKEND, backend->name, "identity"))
+            continue;
+        note_unused(settings, SECTION_BACKEND, backend->name, "identity");
+        settings_report(settings, diagnostics, DIAGNOSTIC_WARNING, &ref,
+                        "identity has no effect: [backend %s] is embedded, and is always told by "
+                        "proxy-v2",
+                        backend->name);
     }
+}
+
+static int complete_names(struct settings *settings)
+{
+    int result = 0;
+
+    if (!*settings->gatepost.hostname) {
+        note_unused(settings, SECTION_GATEPOST, "", "hostname");
+        result = complete_hostname(&settings->gatepost);
+    }
+    if (result < 0 || settings->mailstore.domains.count > 0)
+        return result;
+    note_unused(settings, SECTION_MAILSTORE, "", "domains");
+    return complete_domains(&settings->mailstore, settings->gatepost.hostname);
 }
 
 static void put_default_first(struct settings *settings)
@@ -159,16 +186,10 @@ static void put_default_first(struct settings *settings)
 
 int settings_defaults_complete(struct settings *settings, struct diagnostics *diagnostics)
 {
-    int result = 0;
-
     complete_listens(settings);
     complete_backends(settings, diagnostics);
     put_default_first(settings);
-    if (!*settings->gatepost.hostname)
-        result = complete_hostname(&settings->gatepost);
-    if (result == 0 && settings->mailstore.domains.count == 0)
-        result = complete_domains(&settings->mailstore, settings->gatepost.hostname);
-    return result;
+    return complete_names(settings);
 }
 
 /* Makes of `initial`, a section at the values of settings.def, what it is beside `effective`. */

@@ -28,7 +28,7 @@ enum settings_kind {
     KIND_COUNT,
     KIND_DURATION,
     KIND_BYTES,
-    KIND_PROTOCOL,
+    KIND_PROTOCOL, /* the first enum */
     KIND_TLS_RULE,
     KIND_REQUIRE_TLS,
     KIND_EARLY_TALKER,
@@ -40,6 +40,12 @@ enum settings_kind {
     KIND_POLICY,
     KIND_TLS_PROFILE
 };
+
+/* Is it stored as an enum, one of a few words? (A boolean is not.) */
+static inline bool settings_kind_is_choice(enum settings_kind kind)
+{
+    return kind >= KIND_PROTOCOL;
+}
 
 struct settings_key {
     const char *name;

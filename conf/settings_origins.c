@@ -18,6 +18,9 @@ void settings_origins_deinit(struct settings_origins *origins)
     for (size_t i = 0; i < origins->count; i++)
         origin_deinit(&origins->items[i]);
     free(origins->items);
+    for (size_t i = 0; i < origins->files.count; i++)
+        free(origins->files.items[i]);
+    free(origins->files.items);
     memset(origins, 0, sizeof(*origins));
 }
 
@@ -78,6 +81,21 @@ int settings_origins_set(struct settings_origins *origins, const struct settings
         forget(origins, origin);
     into = append(origins);
     return into ? origin_copy(into, origin) : -ENOMEM;
+}
+
+int settings_origins_add_file(struct settings_origins *origins, const char *file)
+{
+    struct settings_list *files = &origins->files;
+    char **items = realloc(files->items, (files->count + 1) * sizeof(*items));
+
+    if (!items)
+        return -ENOMEM;
+    files->items = items;
+    items[files->count] = strdup(file);
+    if (!items[files->count])
+        return -ENOMEM;
+    files->count++;
+    return 0;
 }
 
 struct settings_origin *settings_origins_find(const struct settings_origins *origins,

@@ -13,12 +13,13 @@ struct settings_origin {
     struct diagnostic_place place; /* texts are owned */
     unsigned value_column;
     bool continued; /* an indented line, which goes on with the value */
-    bool refused;   /* the value was not taken: the default holds */
+    bool unused;    /* refused, or without effect: the default holds */
 };
 
 struct settings_origins {
     struct settings_origin *items;
     size_t count, room;
+    struct settings_list files; /* all that were read, in that order */
 };
 
 void settings_origins_deinit(struct settings_origins *origins);
@@ -26,6 +27,9 @@ void settings_origins_deinit(struct settings_origins *origins);
 /* Notes a place, instead of older ones of the same key; one that is `continued` beside them. `key`
  * must be static. Returns 0 or -ENOMEM. */
 int settings_origins_set(struct settings_origins *origins, const struct settings_origin *origin);
+
+/* Notes that a file was read. Returns 0 or -ENOMEM. */
+int settings_origins_add_file(struct settings_origins *origins, const char *file);
 
 /* The place of a key, or of the section's line for `key` NULL; NULL where nothing is written. */
 struct settings_origin *settings_origins_find(const struct settings_origins *origins,

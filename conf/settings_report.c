@@ -80,5 +80,5 @@ bool settings_refused(const struct settings *settings, const struct settings_ref
     const struct settings_origin *origin =
         settings_origins_find(settings->origins, section_of(ref), ref->name, ref->key);
 
-    return origin && origin->refused;
+    return origin && origin->unused;
 }

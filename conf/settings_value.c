@@ -17,6 +17,7 @@
 #define CHOICES_MAX   5
 
 static_assert(sizeof(enum port_protocol) == sizeof(unsigned), "an enum is stored as an unsigned");
+static_assert(sizeof(uint32_t) == sizeof(unsigned), "so is a number");
 
 struct unit {
     const char *name;
@@ -436,7 +437,7 @@ void settings_value_print_type(const struct settings_key *key, FILE *out)
     const struct unit *units = units_of(key->kind, &count);
     char names[80];
 
-    if (key->kind == KIND_BOOLEAN || key->kind > KIND_BYTES) {
+    if (key->kind == KIND_BOOLEAN || settings_kind_is_choice(key->kind)) {
         join_choices(key->kind, " or ", names, sizeof(names));
         fputs(names, out);
         return;
@@ -478,6 +479,11 @@ int settings_value_initial(const struct settings_section_info *info, void *secti
     return 0;
 }
 
+const char *settings_value_choice(const struct settings_key *key, unsigned value)
+{
+    return choices[key->kind][value];
+}
+
 static bool list_equal(const struct settings_list *a, const struct settings_list *b)
 {
     if (a->count != b->count)
@@ -490,33 +496,15 @@ static bool list_equal(const struct settings_list *a, const struct settings_list
 
 bool settings_value_equal(const struct settings_key *key, const void *a, const void *b)
 {
-    switch (key->kind) {
-    case KIND_TEXT:
-    case KIND_PATH:
+    if (key->kind == KIND_TEXT || key->kind == KIND_PATH)
         return strcmp(*(char *const *)a, *(char *const *)b) == 0;
-    case KIND_LIST:
+    if (key->kind == KIND_LIST)
         return list_equal(a, b);
-    case KIND_BYTES:
+    if (key->kind == KIND_BYTES)
         return *(const uint64_t *)a == *(const uint64_t *)b;
-    case KIND_COUNT:
-    case KIND_DURATION:
-        return *(const uint32_t *)a == *(const uint32_t *)b;
-    case KIND_BOOLEAN:
+    if (key->kind == KIND_BOOLEAN)
         return *(const bool *)a == *(const bool *)b;
-    case KIND_PROTOCOL:
-    case KIND_TLS_RULE:
-    case KIND_REQUIRE_TLS:
-    case KIND_EARLY_TALKER:
-    case KIND_IDENTITY:
-    case KIND_BARE_NEWLINE:
-    case KIND_LOG_LEVEL:
-    case KIND_TLS_VERSION:
-    case KIND_BACKEND_TLS:
-    case KIND_POLICY:
-    case KIND_TLS_PROFILE:
-        return *(const unsigned *)a == *(const unsigned *)b;
-    }
-    return false;
+    return *(const unsigned *)a == *(const unsigned *)b; /* also uint32_t */
 }
 
 void settings_value_deinit(const struct settings_section_info *info, void *section)

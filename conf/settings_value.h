@@ -39,6 +39,9 @@ const char *settings_value_default(const struct settings_key *key);
 /* A number of this key's kind as it would be written: 5s, 64KiB, 100. */
 void settings_value_format(enum settings_kind kind, uint64_t number, char *into, size_t room);
 
+/* The word for a value of an enum. Static text. */
+const char *settings_value_choice(const struct settings_key *key, unsigned value);
+
 /* Gives a section's struct, all zero but for its name, every key's initial value. Returns 0 or
  * -ENOMEM. */
 int settings_value_initial(const struct settings_section_info *info, void *section);

@@ -41,6 +41,7 @@
 #include <unistd.h>
 
 #include "gatepost_build.h"
+#include "conf/settings_json.h"
 #include "proxy/base/child.h"
 #include "proxy/base/err.h"
 #include "proxy/base/log.h"
@@ -51,15 +52,43 @@
 
 #define DEFAULT_PATH "/etc/gatepost/gatepost.ini"
 
-enum option_key { OPTION_WORKER = 0x100, OPTION_PROBE };
+enum option_key { OPTION_WORKER = 0x100, OPTION_PROBE, OPTION_JSON };
+
+/* The first word that is no option. */
+enum command { COMMAND_NONE, COMMAND_EXPLAIN, COMMAND_CONFIG };
 
 struct options {
     const char *path;
-    const char *explain; /* NULL: not asked */
-    bool check, probe, worker, want_explain;
+    enum command command;
+    const char *explain; /* the key */
+    bool check, probe, worker, only_changed, json;
 };
 
 const char *argp_program_version = "gatepost " GATEPOST_VERSION;
+
+static void take_argument(struct options *options, char *argument, struct argp_state *state)
+{
+    if (state->arg_num == 0 && strcmp(argument, "explain") == 0)
+        options->command = COMMAND_EXPLAIN;
+    else if (state->arg_num == 0 && strcmp(argument, "config") == 0)
+        options->command = COMMAND_CONFIG;
+    else if (state->arg_num == 1 && options->command == COMMAND_EXPLAIN)
+        options->explain = argument;
+    else
+        argp_error(state, "unknown argument: %s", argument);
+}
+
+static void check_options(const struct options *options, struct argp_state *state)
+{
+    if (options->probe && !options->check)
+        argp_error(state, "--probe goes with -t: gatepost -t --probe");
+    if (options->command == COMMAND_EXPLAIN && !options->explain)
+        argp_error(state, "explain what? gatepost explain KEY");
+    if ((options->only_changed || options->json) && options->command != COMMAND_CONFIG)
+        argp_error(state, "-n and --json go with config: gatepost config -n");
+    if (options->check && options->command != COMMAND_NONE)
+        argp_error(state, "-t stands alone: gatepost -t");
+}
 
 static error_t parse_option(int key, char *argument, struct argp_state *state)
 {
@@ -78,19 +107,17 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     case OPTION_WORKER:
         options->worker = true;
         return 0;
+    case 'n':
+        options->only_changed = true;
+        return 0;
+    case OPTION_JSON:
+        options->json = true;
+        return 0;
     case ARGP_KEY_ARG:
-        if (state->arg_num == 0 && strcmp(argument, "explain") == 0)
-            options->want_explain = true;
-        else if (state->arg_num == 1 && options->want_explain)
-            options->explain = argument;
-        else
-            argp_error(state, "unknown argument: %s", argument);
+        take_argument(options, argument, state);
         return 0;
     case ARGP_KEY_END:
-        if (options->probe && !options->check)
-            argp_error(state, "--probe goes with -t: gatepost -t --probe");
-        if (options->want_explain && !options->explain)
-            argp_error(state, "explain what? gatepost explain KEY");
+        check_options(options, state);
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -103,6 +130,8 @@ static const struct argp_option option_table[] = {
       0 },
     { "probe", OPTION_PROBE, NULL, 0,
       "With -t: also ask every server what it can do, and tell what clients are offered", 0 },
+    { NULL, 'n', NULL, 0, "With config: only what differs from the defaults", 0 },
+    { "json", OPTION_JSON, NULL, 0, "With config: as JSON", 0 },
     { "worker", OPTION_WORKER, NULL, OPTION_HIDDEN, NULL, 0 },
     { NULL, 0, NULL, 0, NULL, 0 },
 };
@@ -110,9 +139,11 @@ static const struct argp_option option_table[] = {
 static const struct argp argp = {
     .options = option_table,
     .parser = parse_option,
-    .args_doc = "\nexplain KEY",
+    .args_doc = "\nconfig [-n] [--json]\nexplain KEY",
     .doc = "Stands in front of mail servers and owns the six ports that mail programs try."
-           "\vgatepost explain KEY tells what a setting means: section, type, default, range. "
+           "\vgatepost config shows the settings that are in effect, and which file and line each "
+           "comes "
+           "from. gatepost explain KEY tells what a setting means: section, type, default, range. "
            "TERM lets running sessions end first; a second TERM ends at once.",
 };
 
@@ -169,9 +200,34 @@ static int check(const char *path, bool with_probe)
         printf("\n");
         code = with_probe ? probe(&configuration) : EX_OK;
         configuration_deinit(&configuration);
+    } else {
+        fprintf(stderr, "%s: ", path);
+        diagnostics_print_count(&diagnostics, stderr);
+        fputc('\n', stderr);
     }
     diagnostics_deinit(&diagnostics);
     return code;
+}
+
+static int show_config(const struct options *options)
+{
+    struct diagnostics diagnostics;
+    struct settings *settings = NULL;
+    int r;
+
+    diagnostics_init(&diagnostics);
+    r = settings_load_file(options->path, &diagnostics, &settings);
+    if (r < 0) /* of warnings, -t is the one to ask */
+        diagnostics_print(&diagnostics, stderr);
+    diagnostics_deinit(&diagnostics);
+    if (r < 0)
+        return EX_CONFIG;
+    r = (options->json ? settings_print_json
+                       : settings_print_origins)(settings, options->only_changed, stdout);
+    settings_free(settings);
+    if (r < 0)
+        fprintf(stderr, "gatepost: the settings cannot be written: %s\n", err_text(r));
+    return r < 0 ? EX_IOERR : EX_OK;
 }
 
 static int run_supervisor(const char *path)
@@ -199,8 +255,10 @@ int main(int argc, char **argv)
     argp_parse(&argp, argc, argv, 0, NULL, &options);
     if (options.worker)
         return run_worker();
-    if (options.explain)
+    if (options.command == COMMAND_EXPLAIN)
         return settings_explain(options.explain, stdout) == 0 ? EX_OK : EX_USAGE;
+    if (options.command == COMMAND_CONFIG)
+        return show_config(&options);
     if (options.check)
         return check(options.path, options.probe);
     umask(0077); /* modes of folders and sockets are set on purpose */
