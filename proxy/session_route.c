@@ -89,19 +89,16 @@ static void tell_wrong(struct service_port *port, const char *name)
              port->listen->name, text_str(&escaped));
 }
 
-/* The backend that the map names for this user. False: the map does not know the user. */
-static bool find_name(const struct service_port *port, struct span user,
-                      char name[ROUTE_BACKEND_MAX])
-{
-    return port->route && route_find(port->route, user, name);
-}
-
 struct backend *route_target(const struct session *session, struct span user)
 {
     struct service_port *port = session->port;
     char name[ROUTE_BACKEND_MAX];
 
-    if (user.size == 0 || !find_name(port, user, name))
+    if (user.size == 0 || !port->listen->route[0])
+        return port->backend;
+    if (!port->route) /* it could not be used: who is at which server is not known */
+        return NULL;
+    if (!route_find(port->route, user, name))
         return port->backend;
     for (size_t i = 0; i < port->backend_count; i++)
         if (strcmp(port->backends[i]->settings->name, name) == 0)

@@ -46,6 +46,7 @@ static inline bool fuzz_begin(struct fuzz_case *fuzz, bool pop3, const uint8_t *
         .require_tls = bits & 2 ? REQUIRE_TLS_AUTH : REQUIRE_TLS_NO,
         .require_auth = bits & 4,
         .apop = bits & 4,
+        .reads_login = bits & 128,
         .bare_newline = bits & 8 ? BARE_NEWLINE_REJECT : BARE_NEWLINE_NORMALIZE,
         .max_errors = 10,
         .implicit_port = 995,
@@ -111,6 +112,8 @@ static inline void fuzz_play(const struct fuzz_case *fuzz, bool script, size_t s
                              struct drive *drive)
 {
     drive_start(drive, fuzz->pop3, &fuzz->start, step);
+    if (fuzz->rule.reads_login)
+        drive_hand_back(drive);
     if (script)
         fuzz_play_script(fuzz, drive);
     else
