@@ -123,6 +123,7 @@ int backend_init(struct backend *backend, const struct backend_start *start)
     uv_timer_init(backend->loop->uv, &backend->timer);
     backend->timer.data = backend;
     backend->timer_open = true;
+    backend->users = 1;
     return 0;
 }
 
@@ -660,35 +661,47 @@ struct backend_address *backend_choose(struct backend *backend, bool tls,
 
 /* -- the end -- */
 
-static void timer_gone(uv_handle_t *timer)
+static void free_parts(struct backend *backend)
 {
-    struct backend *backend = timer->data;
-
-    if (backend->gone)
-        backend->gone(backend);
-}
-
-bool backend_deinit(struct backend *backend, void (*gone)(struct backend *backend))
-{
-    bool later = backend->timer_open;
-
-    for (size_t i = 0; i < backend->count && backend->addresses; i++) {
-        backend_learn_stop(&backend->addresses[i], false);
-        backend_learn_stop(&backend->addresses[i], true);
-        forget(&backend->addresses[i]);
+    for (size_t i = 0; i < backend->count && backend->addresses; i++)
         free(backend->addresses[i].fault);
-    }
-    for (int tls = 0; tls < 2; tls++)
-        capabilities_unref(backend->common[tls].list);
-    if (backend->timer_open)
-        uv_close((uv_handle_t *)&backend->timer, timer_gone);
     for (size_t i = 0; backend->hosts && i < backend->settings->address.count; i++)
         free(backend->hosts[i]);
     free(backend->hosts);
     free(backend->addresses);
     backend->addresses = NULL;
     backend->hosts = NULL;
+}
+
+void backend_release(struct backend *backend)
+{
+    if (--backend->users > 0)
+        return;
+    free_parts(backend);
+    if (backend->gone)
+        backend->gone(backend);
+}
+
+static void timer_gone(uv_handle_t *timer)
+{
+    backend_release(timer->data);
+}
+
+bool backend_deinit(struct backend *backend, void (*gone)(struct backend *backend))
+{
+    for (size_t i = 0; i < backend->count && backend->addresses; i++) {
+        backend_learn_stop(&backend->addresses[i], false);
+        backend_learn_stop(&backend->addresses[i], true);
+        forget(&backend->addresses[i]);
+    }
+    for (int tls = 0; tls < 2; tls++)
+        capabilities_unref(backend->common[tls].list);
+    if (!backend->timer_open) { /* it was never whole */
+        free_parts(backend);
+        return false;
+    }
     backend->timer_open = false;
     backend->gone = gone;
-    return later;
+    uv_close((uv_handle_t *)&backend->timer, timer_gone);
+    return true;
 }

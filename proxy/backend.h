@@ -71,6 +71,7 @@ struct backend {
     uint32_t turn;
     uv_timer_t timer; /* runs while an address is out, or somebody queues */
     bool timer_open;
+    unsigned users; /* the timer, and each dialogue that has handles */
     void (*gone)(struct backend *backend);
 };
 
@@ -166,6 +167,9 @@ void backend_heard(struct backend_address *address, bool tls, struct capabilitie
 /* Begins the dialogue where none is under way. 0 or -errno. */
 int backend_learn_start(struct backend_address *address, bool tls);
 void backend_learn_stop(struct backend_address *address, bool tls);
+
+/* For backend_learn.c: the last handle of a dialogue is closed. */
+void backend_release(struct backend *backend);
 
 /* For backend_learn.c: a dialogue has ended. `generation` is that of the address's health when it
  * began; `list` is borrowed, and NULL for an opaque server. */

@@ -18,7 +18,7 @@
 
 struct learn {
     struct backend_address *address; /* goes with backend->addresses */
-    const struct backend *backend;
+    struct backend *backend;
     bool tls;
     bool stream_open, stream_closing, ended;
     bool admitted; /* holds one of the address's max_connections */
@@ -38,12 +38,13 @@ static void handle_gone(struct learn *learn)
     if (--learn->handles > 0)
         return;
     greet_deinit(&learn->greet);
+    backend_release(learn->backend);
     free(learn);
 }
 
 static void give_place(struct learn *learn)
 {
-    if (learn->admitted && learn->backend->addresses) /* NULL: the worker ends */
+    if (learn->admitted)
         backend_give(learn->address);
     learn->admitted = false;
 }
@@ -347,6 +348,7 @@ int backend_learn_start(struct backend_address *address, bool tls)
         return -ENOMEM;
     learn->address = address;
     learn->backend = backend;
+    backend->users++;
     learn->tls = tls;
     learn->generation = atomic_load(&address->health->generation);
     learn->began_ms = uv_now(backend->loop->uv);

@@ -130,7 +130,7 @@ static void refused(struct session *session, struct span answer)
     }
     if (session->target->settings->identity == IDENTITY_NONE)
         log_refusal(session, answer);
-    else
+    else if (session->target->settings->address.count > 1)
         backend_suspect(session->address); /* it may have meant this client alone: it is asked */
     leave_address(session, false);
 }
