@@ -93,9 +93,10 @@ def _say_goodbye(wire):
         wire.close_notify()
 
 
-def over_tls(kind, context, script, proxy=False, before=None):
+def over_tls(kind, context, script, proxy=False, before=None, before_handshake=None):
     """A script for any protocol: the handshake at once ("implicit", a PROXY v2 header before it with `proxy`), then
-    `script`. For kind "starttls", `before` is the clear part: (wire, connection) -> True when TLS is wanted."""
+    `script`. For kind "starttls", `before` is the clear part: (wire, connection) -> True when TLS is wanted.
+    `before_handshake` may spoil it: (wire, connection)."""
 
     def whole(wire, connection):
         connection.clear, connection.secure, connection.tls_error = b"", False, None
@@ -103,6 +104,8 @@ def over_tls(kind, context, script, proxy=False, before=None):
             connection.identity = read_proxy_v2(wire, connection)
         if kind == "starttls" and not before(wire, connection):
             return
+        if before_handshake:
+            before_handshake(wire, connection)
         accept_tls(wire, connection, context)
         script(wire, connection)
         _say_goodbye(wire)
@@ -125,7 +128,7 @@ def _commands(first, answers):
         while True:
             verb = wire.line().split(b" ")[0].upper()
             wire.send(answers.get(verb, b"500 5.5.1 -ERR" if b"EHLO" in answers else b"-ERR") + b"\r\n")
-            if verb in (b"STARTTLS", b"STLS") and verb in answers:
+            if verb in (b"STARTTLS", b"STLS") and answers.get(verb, b"-")[:1] in b"2+":
                 return True
             if verb == b"QUIT":
                 return False
@@ -133,7 +136,8 @@ def _commands(first, answers):
     return before
 
 
-def smtp_over_tls(kind, context, proxy=False, ehlo=EHLO_WORDS, offers=True, consent=b"220 2.0.0 Ready", **script):
+def smtp_over_tls(kind, context, proxy=False, ehlo=EHLO_WORDS, offers=True, consent=b"220 2.0.0 Ready",
+                  before_handshake=None, **script):
     """A small SMTP server (smtp_script). `offers`: says STARTTLS in clear. `consent`: its reply to STARTTLS."""
     clear = {b"EHLO": b"250-backend.test\r\n250-SIZE 1000\r\n250 STARTTLS" if offers else b"250-backend.test\r\n250 SIZE 1000",
              b"QUIT": b"221 2.0.0 Bye"}
@@ -141,14 +145,17 @@ def smtp_over_tls(kind, context, proxy=False, ehlo=EHLO_WORDS, offers=True, cons
         clear[b"STARTTLS"] = consent
     if kind == "starttls":
         script["banner"] = None
-    return over_tls(kind, context, smtp_script(ehlo=ehlo, **script), proxy, _commands(b"220 backend.test ESMTP", clear))
+    return over_tls(kind, context, smtp_script(ehlo=ehlo, **script), proxy, _commands(b"220 backend.test ESMTP", clear),
+                    before_handshake)
 
 
-def pop3_over_tls(kind, context, proxy=False, capabilities=CAPA_WORDS, offers=True, consent=b"+OK Begin TLS", **script):
+def pop3_over_tls(kind, context, proxy=False, capabilities=CAPA_WORDS, offers=True, consent=b"+OK Begin TLS",
+                  before_handshake=None, **script):
     """A small POP3 server (pop3_script), likewise with STLS."""
     clear = {b"QUIT": b"+OK bye", b"CAPA": b"+OK\r\nSTLS\r\n."}
     if offers:
         clear[b"STLS"] = consent
     if kind == "starttls":
         script["banner"] = None
-    return over_tls(kind, context, pop3_script(capabilities=capabilities, **script), proxy, _commands(b"+OK ready", clear))
+    return over_tls(kind, context, pop3_script(capabilities=capabilities, **script), proxy, _commands(b"+OK ready", clear),
+                    before_handshake)
