@@ -319,9 +319,9 @@ void relay_start(struct session *session)
         return;
     }
     /* What the operator hides, we do not rely on either. */
-    start.pipelining = list && capabilities_find(list, SPAN_LIT("PIPELINING")) &&
-                       (!session->offered ||
-                        capabilities_find(session->offered, SPAN_LIT("PIPELINING")));
+    start.pipelining =
+        list && capabilities_find(list, SPAN_LIT("PIPELINING")) &&
+        (!session->offered || capabilities_find(session->offered, SPAN_LIT("PIPELINING")));
     start.chunking = list && capabilities_find(list, SPAN_LIT("CHUNKING"));
     if (session->rule->protocol == PROTOCOL_POP3 && session->negotiate.hello_size > 5)
         start.user = span_trim(

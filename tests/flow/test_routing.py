@@ -264,6 +264,23 @@ def test_p7_after_a_replay_the_password_is_nowhere_in_the_memory_of_a_worker(fol
             assert not proc.memory_holds(worker, octets[20:-4])  # the beginning of what is freed is written over
 
 
+def test_hash_user_sends_a_user_to_one_address_by_whatever_mechanism(folder):
+    users = [f"user{number}" for number in range(12)]
+    script = smtp_script(answers={b"AUTH": taking(*users, *(user.upper() for user in users))})
+    sections = {"backend smtp": {"address": f"unix:{folder}/a, unix:{folder}/b", "policy": "hash-user"}, **QUICK}
+    with Backend(folder / "a", script) as one, Backend(folder / "b", script) as two, library.Gatepost(sections) as gate:
+        homes = []
+        for user in users:
+            before = len(ours(one)), len(ours(two))
+            for dialogue in ([(b"AUTH PLAIN " + plain(user), "235")],
+                             [("AUTH LOGIN", USERNAME), (base64_of(user.upper()), PASSWORD), ("eA==", "235")]):
+                with Wire(gate.port("submission")) as wire:
+                    smtp_session(wire).commands(*dialogue)
+                    wire.quit()
+            homes.append((len(ours(one)) - before[0], len(ours(two)) - before[1]))
+        assert set(homes) == {(2, 0), (0, 2)}  # each is at one of them, and not all at the same
+
+
 # maps
 
 def write_map(path, users):
