@@ -30,6 +30,11 @@ enum child_message {
                         struct child_address: what names resolve to now */
     CHILD_ROUTE,     /* to a proxy worker: struct child_route; descriptor: a sealed memfd that holds
                         the map (cdb) */
+    CHILD_RELOAD,    /* to a proxy worker: struct child_reload; descriptors: the bundle, then all
+                        listening sockets in the order of its table, also those that it has */
+    CHILD_RELOADED,  /* from the worker: struct child_reloaded; with status 0 new sessions get the
+                        new  configuration, else nothing has changed. The addresses and routes of the
+                        new one are sent behind it */
 };
 
 struct child_hello {
@@ -49,6 +54,18 @@ struct child_hello {
 struct child_route {
     uint32_t type;
     uint32_t listen; /* number of the [listen] section in the settings */
+};
+
+struct child_reload {
+    uint32_t type;   /* CHILD_RELOAD */
+    uint32_t number; /* of this configuration: in the answer, and in the log */
+    uint32_t listener_count;
+};
+
+struct child_reloaded {
+    uint32_t type; /* CHILD_RELOADED */
+    uint32_t number;
+    int32_t status; /* 0 or -errno, after log lines */
 };
 
 /* What a child starts with. Descriptors are the child's own. */
