@@ -1,5 +1,6 @@
-"""The recipes of README.md, each with the server of Debian that it is for: mail goes through every port in every kind of
-TLS, the server hears who the client is, or our log knows it, and no limit for one client meets all (rules 18, 25, 26).
+"""The recipes of README.md, each with the server of Debian that it is for: mail goes through every port in every kind
+of TLS, the server hears who the client is, or our log knows it, and no limit for one client meets all (rules 18, 25,
+26).
 
 Those that cannot run twice on one machine run in a machine of their own (lib/machine.py), which needs root."""
 import contextlib
@@ -28,8 +29,8 @@ HEARS = {"Postfix, told by PROXY": r"client=unknown\[127\.0\.0\.5\]",
 SMTP = [title for title in HEARS if title.startswith(("Postfix", "Exim"))]
 POP3 = [title for title in HEARS if title not in SMTP]
 MESSAGE = recipes.MESSAGE
-# One client may have three sessions, as an operator may have set before (Courier's limit is four as installed, and Exim's
-# of all clients 20). A server that finds the client's address in 127.0.0.0/8 shall make no exception for it.
+# One client may have three sessions, as an operator may have set before (Courier's limit is four as installed, and
+# Exim's of all clients 20). A server that finds the client's address in 127.0.0.0/8 shall make no exception for it.
 POSTFIX = "smtpd_client_connection_count_limit = 3"
 LIMITS = {"Postfix, told by XCLIENT": POSTFIX, "Postfix, told nothing": POSTFIX,
           "Postfix, told by PROXY": f"{POSTFIX}\nsmtpd_client_event_limit_exceptions =",

@@ -1,5 +1,5 @@
-"""What real servers do in their own way: relay for their own machine, offer APOP or a STARTTLS of their own, know no CAPA,
-lose what is pipelined behind PASS, deal with both versions of PROXY (rules 9, 15, 19, 20, 25, 26)."""
+"""What real servers do in their own way: relay for their own machine, offer APOP or a STARTTLS of their own, know no
+CAPA, lose what is pipelined behind PASS, deal with both versions of PROXY (rules 9, 15, 19, 20, 25, 26)."""
 import poplib
 
 import pytest
@@ -21,8 +21,9 @@ KINDS = pytest.mark.parametrize("kind", clients.KINDS)
 def before(name, address, over=None):
     """A gate in front of one server. `over`: keys of its [backend]."""
     other = "pop3" if name == "smtp" else "smtp"
-    return library.Gatepost({f"backend {name}": {"address": address, **(over or {})}, f"backend {other}": {"address": None},
-                             "listen pop3s": {"detect_wait": "300ms"}}, users=())
+    sections = {f"backend {name}": {"address": address, **(over or {})}, f"backend {other}": {"address": None},
+                "listen pop3s": {"detect_wait": "300ms"}}
+    return library.Gatepost(sections, users=())
 
 
 # the relay test
@@ -122,7 +123,8 @@ def offers(wire):
 def postfix_with_tls():
     folder = library.make_folder("cert-")
     certificates.write(folder)
-    more = f"smtpd_tls_security_level = may\nsmtpd_tls_cert_file = {folder}/cert.pem\nsmtpd_tls_key_file = {folder}/key.pem"
+    more = "\n".join(["smtpd_tls_security_level = may", f"smtpd_tls_cert_file = {folder}/cert.pem",
+                      f"smtpd_tls_key_file = {folder}/key.pem"])
     with servers.Postfix(mynetworks="", more=more) as postfix:
         with Wire(postfix.port) as wire:
             wire.expect("220")

@@ -81,7 +81,8 @@ class Dovecot(Server):
         if recipe:
             listener = self.place(recipe["/etc/dovecot/conf.d/99-gatepost.conf"])
         config = self.folder / "dovecot.conf"
-        config.write_text(DOVECOT.format(folder=self.folder, more=more, listener=listener, ssl="yes" if tls else "no", tls=lines))
+        config.write_text(DOVECOT.format(folder=self.folder, more=more, listener=listener, tls=lines,
+                                         ssl="yes" if tls else "no"))
         for name in ("base", "state"):
             (self.folder / name).mkdir()
         with open(self.folder / "out", "wb") as out:

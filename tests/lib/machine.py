@@ -7,7 +7,6 @@ The programs run as root in a mount namespace: what tools/packages names under `
 build/servers) lies over /usr, and /etc, /var and /run are folders of the test. Its one user is anna, password "secret".
 They run in a process namespace too, whose end ends them all. Without root it fails."""
 import os
-import pathlib
 import shutil
 import signal
 import subprocess
@@ -19,7 +18,8 @@ from server import Server, by_age
 UNPACKED = ROOT / "build" / "servers"
 USER, PASSWORD = "anna", "secret"
 HOME = f"/var/home/{USER}"
-ACCOUNTS = {"root": 0, "mail": 8, "uucp": 10, "nobody": 65534, "Debian-exim": 901, "courier": 902, "popa3d": 903, USER: 1000}
+ACCOUNTS = {"root": 0, "mail": 8, "uucp": 10, "nobody": 65534, "Debian-exim": 901, "courier": 902, "popa3d": 903,
+            USER: 1000}
 OWNED = {  # folders that the packages' own scripts make
     "/run/exim4": "Debian-exim", "/var/spool/exim4": "Debian-exim", "/var/spool/exim4/db": "Debian-exim",
     "/var/log/exim4": "Debian-exim", "/run/courier": "courier", "/run/courier/authdaemon": "courier", HOME: USER}
@@ -36,7 +36,9 @@ FILES = {
     "/etc/pam.d/common-password": "password required pam_deny.so\n",
     "/etc/pam.d/common-session": "session required pam_permit.so\n",
 }
-NAMESPACE = ["unshare", "--mount", "--uts", "--pid", "--fork", "--kill-child", "--propagation", "private"]
+# It ends with the test, also where that is killed.
+NAMESPACE = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--uts", "--pid", "--fork",
+             "--kill-child", "--propagation", "private"]
 ENTER = """
 mount -t overlay overlay -o lowerdir="$0/usr:/usr" /usr
 for place in etc var run; do mount --bind "$1/$place" "/$place"; done
@@ -81,7 +83,7 @@ class Machine(Server):
         self._start(packages, programs, prepare)
 
     def _write_accounts(self):
-        hashed = subprocess.run(["openssl", "passwd", "-6", PASSWORD], capture_output=True, text=True, check=True).stdout
+        hashed = subprocess.check_output(["openssl", "passwd", "-6", PASSWORD], text=True)
         etc = self.folder / "etc"
         (etc / "passwd").write_text("".join(f"{name}:x:{number}:{number}::{HOME if name == USER else '/'}:/bin/sh\n"
                                             for name, number in ACCOUNTS.items()))

@@ -70,7 +70,8 @@ SPOOL_FOLDERS = ("active", "bounce", "corrupt", "defer", "deferred", "flush", "h
 class Postfix(Server):
     """smtpd on `socket` and, at 127.0.0.1, on `port`. Mail for `domains` lands in a Maildir (messages()). As installed
     by Debian it trusts a UNIX socket like localhost; `mynetworks=""` makes it trust nobody. `options`: "-o name=value
-    ..." of smtpd; `more`: further lines of main.cf, e.g. "smtpd_upstream_proxy_protocol = haproxy". `recipe` (recipes.py): its lines of master.cf take the place of both."""
+    ..." of smtpd; `more`: further lines of main.cf, e.g. "smtpd_upstream_proxy_protocol = haproxy". `recipe` (recipes.py):
+    its lines of master.cf take the place of both."""
 
     def __init__(self, domains=("gatepost.test",), mynetworks="127.0.0.0/8", options="", more="", recipe=None):
         self.folder = folder = make_folder("postfix-")

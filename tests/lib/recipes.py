@@ -2,7 +2,7 @@
 
     recipe = recipes.read("Dovecot on 127.0.0.1")        a heading below "In front of your server"
     recipe["/etc/dovecot/conf.d/99-gatepost.conf"]       the code block that begins with `# ` and this name
-    recipe.sections(server)                              the block of gatepost.ini, with the sockets and ports of `server`
+    recipe.sections(server)                              the block of gatepost.ini, with the sockets of `server`
 
     with recipes.run("Dovecot on 127.0.0.1") as running:
         running.gate  running.server  running.user  ...      the server, its maildrop with MESSAGE in it, and a gate"""

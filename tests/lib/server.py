@@ -23,8 +23,8 @@ def _answers(endpoint, beginning, header):
 
 
 class Server:
-    """`endpoint`: path of a UNIX socket, or port of 127.0.0.1. `places`: {what a recipe of README.md says: what it is here},
-    in the server's own files; `places_outside`: in Gatepost's."""
+    """`endpoint`: path of a UNIX socket, or port of 127.0.0.1. `places`: {what a recipe of README.md says: what it is
+    here}, in the server's own files; `places_outside`: in Gatepost's."""
     places = {}
     places_outside = {}
     _offset = None
@@ -56,8 +56,11 @@ class Server:
             assert self.process.poll() is None, (self.folder / "out").read_text() + self.log()
             return _answers(endpoint, beginning, header)
 
+        def what():
+            return f"the server's greeting:\n{(self.folder / 'out').read_text()}{self.log()[-3000:]}"
+
         try:
-            proc.wait_until(greets, 20, lambda: f"the server's greeting:\n{(self.folder / 'out').read_text()}{self.log()[-3000:]}")
+            proc.wait_until(greets, 20, what)
         except AssertionError:
             self.stop()
             raise
