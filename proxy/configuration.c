@@ -14,6 +14,7 @@
 #include "proxy/base/bundle.h"
 #include "proxy/base/err.h"
 #include "proxy/base/log.h"
+#include "proxy/configuration_check.h"
 #include "proxy/folders.h"
 #include "proxy/route_watch.h"
 #include "proxy/tls_client.h"
@@ -63,24 +64,17 @@ static int read_file(const char *path, struct pem_file *ret_file)
     return r;
 }
 
-static void read_pem(const struct settings_tls *tls, const char *key, const char *path,
-                     struct diagnostics *diagnostics, struct pem_file *ret_file)
+/* Nothing is read from a path that the settings' own check refuses. */
+static void read_pem(const struct settings *settings, const struct settings_tls *tls,
+                     const char *key, const char *path, struct diagnostics *diagnostics,
+                     struct pem_file *ret_file)
 {
-    int r = read_file(path, ret_file);
+    struct settings_ref ref = { "tls", tls->name, key, path };
+    int r = *path == '/' ? read_file(path, ret_file) : 0;
 
     if (r < 0)
-        diagnostics_add(diagnostics, DIAGNOSTIC_ERROR, NULL, "[tls %s] %s = %s: %s", tls->name, key,
-                        path, err_text(r));
-}
-
-static void warn_of_public_key(const struct settings_tls *tls, struct diagnostics *diagnostics)
-{
-    struct stat status;
-
-    if (stat(tls->key.items[0], &status) == 0 && (status.st_mode & S_IROTH))
-        diagnostics_add(diagnostics, DIAGNOSTIC_WARNING, NULL,
-                        "[tls %s] key = %s can be read by every user of this machine: chmod 600 %s",
-                        tls->name, tls->key.items[0], tls->key.items[0]);
+        settings_report(settings, diagnostics, DIAGNOSTIC_ERROR, &ref, "[tls %s] %s = %s: %s",
+                        tls->name, key, path, err_text(r));
 }
 
 static struct span pem_span(const struct pem_file *file)
@@ -91,22 +85,28 @@ static struct span pem_span(const struct pem_file *file)
 static void load_tls(struct configuration *configuration, size_t index,
                      struct diagnostics *diagnostics)
 {
-    const struct settings_tls *tls = &configuration->settings->tls[index];
+    const struct settings *settings = configuration->settings;
+    const struct settings_tls *tls = &settings->tls[index];
     struct pem_file *certificate = &configuration->certificates[index];
     struct pem_file *key = &configuration->keys[index];
+    struct settings_ref ref = { "tls", tls->name, "certificate", NULL };
     char room[512];
     struct text words = TEXT_OVER(room);
 
     if (tls->certificate.count > 0)
-        read_pem(tls, "certificate", tls->certificate.items[0], diagnostics, certificate);
+        read_pem(settings, tls, "certificate", tls->certificate.items[0], diagnostics, certificate);
     if (tls->key.count > 0)
-        read_pem(tls, "key", tls->key.items[0], diagnostics, key);
+        read_pem(settings, tls, "key", tls->key.items[0], diagnostics, key);
     if (key->data)
-        warn_of_public_key(tls, diagnostics);
+        configuration_check_key(settings, tls, tls->key.items[0], diagnostics);
+    if (certificate->data)
+        configuration_check_certificate(settings, tls, tls->certificate.items[0],
+                                        pem_span(certificate), diagnostics);
+    ref.item = tls->certificate.count > 0 ? tls->certificate.items[0] : NULL;
     if (certificate->data && key->data &&
         tls_context_check(pem_span(certificate), pem_span(key), &words) < 0)
-        diagnostics_add(diagnostics, DIAGNOSTIC_ERROR, NULL, "[tls %s] certificate = %s: %s",
-                        tls->name, tls->certificate.items[0], text_str(&words));
+        settings_report(settings, diagnostics, DIAGNOSTIC_ERROR, &ref,
+                        "[tls %s] certificate = %s: %s", tls->name, ref.item, text_str(&words));
 }
 
 static int load_all_tls(struct configuration *configuration, struct diagnostics *diagnostics)
@@ -124,9 +124,10 @@ static int load_all_tls(struct configuration *configuration, struct diagnostics 
 
 /* Adds what is wrong with the CAs in `file`, if anything. In the system's, single ones expire
  * without harm. */
-static void check_ca(const struct settings_backend *backend, const struct pem_file *file,
-                     struct diagnostics *diagnostics)
+static void check_ca(const struct settings *settings, const struct settings_backend *backend,
+                     const struct pem_file *file, struct diagnostics *diagnostics)
 {
+    struct settings_ref ref = { "backend", backend->name, "ca", NULL };
     const char *path = backend->ca[0] ? backend->ca : TLS_CLIENT_SYSTEM_CA;
     char room[512];
     struct text words = TEXT_OVER(room);
@@ -134,35 +135,37 @@ static void check_ca(const struct settings_backend *backend, const struct pem_fi
 
     if (r == 0 || (r == TLS_CLIENT_CA_EXPIRED && !backend->ca[0]))
         return;
-    diagnostics_add(diagnostics, r < 0 ? DIAGNOSTIC_ERROR : DIAGNOSTIC_WARNING, NULL,
+    settings_report(settings, diagnostics, r < 0 ? DIAGNOSTIC_ERROR : DIAGNOSTIC_WARNING, &ref,
                     "[backend %s] ca = %s: %s", backend->name, path, text_str(&words));
 }
 
-static void load_own_ca(const struct settings_backend *backend, struct pem_file *file,
-                        struct diagnostics *diagnostics)
+static void load_own_ca(const struct settings *settings, const struct settings_backend *backend,
+                        struct pem_file *file, struct diagnostics *diagnostics)
 {
+    struct settings_ref ref = { "backend", backend->name, "ca", NULL };
     int r = read_file(backend->ca, file);
 
     if (r < 0)
-        diagnostics_add(diagnostics, DIAGNOSTIC_ERROR, NULL, "[backend %s] ca = %s: %s",
+        settings_report(settings, diagnostics, DIAGNOSTIC_ERROR, &ref, "[backend %s] ca = %s: %s",
                         backend->name, backend->ca, err_text(r));
     else
-        check_ca(backend, file, diagnostics);
+        check_ca(settings, backend, file, diagnostics);
 }
 
 /* Read once, for the first backend that needs it. */
-static void load_system_ca(const struct settings_backend *backend, struct pem_file *file,
-                           struct diagnostics *diagnostics)
+static void load_system_ca(const struct settings *settings, const struct settings_backend *backend,
+                           struct pem_file *file, struct diagnostics *diagnostics)
 {
+    struct settings_ref ref = { "backend", backend->name, "ca", NULL };
     int r = file->data ? 0 : read_file(TLS_CLIENT_SYSTEM_CA, file);
 
     if (r < 0)
-        diagnostics_add(diagnostics, DIAGNOSTIC_ERROR, NULL,
+        settings_report(settings, diagnostics, DIAGNOSTIC_ERROR, &ref,
                         "[backend %s] ca is empty, and the system's %s cannot be read: %s. Set ca, "
                         "or install ca-certificates",
                         backend->name, TLS_CLIENT_SYSTEM_CA, err_text(r));
     else
-        check_ca(backend, file, diagnostics);
+        check_ca(settings, backend, file, diagnostics);
 }
 
 static int load_all_cas(struct configuration *configuration, struct diagnostics *diagnostics)
@@ -177,24 +180,27 @@ static int load_all_cas(struct configuration *configuration, struct diagnostics 
     for (size_t i = 0; i < settings->backend_count; i++) {
         const struct settings_backend *backend = &settings->backends[i];
 
-        if (!tls_client_wants_ca(backend))
+        struct settings_ref ref = { "backend", backend->name, "ca", NULL };
+
+        if (!tls_client_wants_ca(backend) || settings_refused(settings, &ref))
             continue;
         if (backend->ca[0])
-            load_own_ca(backend, &configuration->cas[i], diagnostics);
+            load_own_ca(settings, backend, &configuration->cas[i], diagnostics);
         else
-            load_system_ca(backend, system, diagnostics);
+            load_system_ca(settings, backend, system, diagnostics);
     }
     return 0;
 }
 
 static void check_ports(const struct settings *settings, struct diagnostics *diagnostics)
 {
+    struct settings_ref ref = { "backend", "", "address", NULL };
     size_t open = 0;
 
     for (size_t i = 0; i < settings->listen_count; i++)
         open += settings_listen_open(settings, &settings->listens[i]);
     if (open == 0)
-        diagnostics_add(diagnostics, DIAGNOSTIC_ERROR, NULL,
+        settings_report(settings, diagnostics, DIAGNOSTIC_ERROR, &ref,
                         "nothing to serve: at least one [backend] needs an address");
 }
 
@@ -202,21 +208,26 @@ int configuration_load(const char *path, struct diagnostics *diagnostics,
                        struct configuration *ret_configuration)
 {
     struct configuration configuration = { .settings = NULL };
-    int r = settings_load_file(path, diagnostics, &configuration.settings);
+    size_t errors_before = diagnostics->errors;
+    int r = settings_read_file(path, diagnostics, &configuration.settings);
+    bool sound;
 
     if (r < 0)
         return r;
+    sound = diagnostics->errors == errors_before;
     for (size_t i = 0; i < ADDRESS_SLOTS_MAX; i++)
         configuration.slots[i] = (uint16_t)i;
     r = load_all_tls(&configuration, diagnostics);
     if (r == 0)
         r = load_all_cas(&configuration, diagnostics);
     if (r == 0) {
-        check_ports(configuration.settings, diagnostics);
+        if (sound) /* else a mistake in the file may be the cause */
+            check_ports(configuration.settings, diagnostics);
         route_watch_check(configuration.settings, diagnostics);
         privileges_resolve(configuration.settings, diagnostics, &configuration.privileges);
+        configuration_check_sockets(configuration.settings, &configuration.privileges, diagnostics);
     }
-    if (r == 0 && diagnostics->errors > 0)
+    if (r == 0 && diagnostics->errors > errors_before)
         r = -EINVAL;
     if (r < 0)
         configuration_deinit(&configuration);

@@ -5,75 +5,95 @@
 #include <errno.h>
 #include <grp.h>
 #include <pwd.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "proxy/base/err.h"
 
-static void add_group(struct account *account, gid_t gid, struct diagnostics *diagnostics)
+/* Where what is found is told: at a key of [gatepost]. */
+struct look_up {
+    const struct settings *settings;
+    struct diagnostics *diagnostics;
+    struct settings_ref ref;
+};
+
+#define LOOK_UP_ERROR(look_up, ...)                                                                \
+    settings_report((look_up)->settings, (look_up)->diagnostics, DIAGNOSTIC_ERROR,                 \
+                    &(look_up)->ref, __VA_ARGS__)
+#define LOOK_UP_WARNING(look_up, ...)                                                              \
+    settings_report((look_up)->settings, (look_up)->diagnostics, DIAGNOSTIC_WARNING,               \
+                    &(look_up)->ref, __VA_ARGS__)
+
+static void add_group(struct account *account, gid_t gid, const struct look_up *look_up)
 {
     for (uint32_t i = 0; i < account->group_count; i++)
         if (account->groups[i] == gid)
             return;
     if (account->group_count == CHILD_GROUPS_MAX) {
-        diagnostics_add(diagnostics, DIAGNOSTIC_ERROR, NULL,
-                        "more than %d groups for one user: remove some from groups",
-                        CHILD_GROUPS_MAX);
+        LOOK_UP_ERROR(look_up, "more than %d groups for one user: remove some from groups",
+                      CHILD_GROUPS_MAX);
         return;
     }
     account->groups[account->group_count++] = gid;
 }
 
 static void add_own_groups(struct account *account, const struct passwd *entry,
-                           struct diagnostics *diagnostics)
+                           const struct look_up *look_up)
 {
     gid_t own[CHILD_GROUPS_MAX];
     int count = CHILD_GROUPS_MAX;
 
     if (getgrouplist(entry->pw_name, entry->pw_gid, own, &count) < 0) {
-        diagnostics_add(diagnostics, DIAGNOSTIC_ERROR, NULL,
-                        "user %s is in %d groups, more than the %d that a worker can keep",
-                        entry->pw_name, count, CHILD_GROUPS_MAX);
+        LOOK_UP_ERROR(look_up, "user %s is in %d groups, more than the %d that a worker can keep",
+                      entry->pw_name, count, CHILD_GROUPS_MAX);
         return;
     }
     for (int i = 0; i < count; i++)
-        add_group(account, own[i], diagnostics);
+        add_group(account, own[i], look_up);
 }
 
-static void look_up_user(const char *key, const char *name, struct diagnostics *diagnostics,
-                         struct account *account)
+static void look_up_user(const struct settings *settings, const char *key, const char *name,
+                         struct diagnostics *diagnostics, struct account *account)
 {
+    struct look_up look_up = { settings, diagnostics, { "gatepost", "", key, NULL } };
     const struct passwd *entry;
 
+    if (settings_refused(settings, &look_up.ref))
+        return;
     errno = 0;
     entry = getpwnam(name);
     if (!entry) {
-        diagnostics_add(diagnostics, DIAGNOSTIC_ERROR, NULL,
-                        "[gatepost] %s = %s: %s (create it with: useradd --system %s)", key, name,
-                        errno ? err_text(errno) : "there is no such user", name);
+        LOOK_UP_ERROR(&look_up, "[gatepost] %s = %s: %s (create it with: useradd --system %s)", key,
+                      name, errno ? err_text(errno) : "there is no such user", name);
         return;
     }
-    if (entry->pw_uid == 0)
-        diagnostics_add(diagnostics, DIAGNOSTIC_WARNING, NULL,
+    if (entry->pw_uid == 0 && strcmp(name, "root") != 0) /* of root, settings_check() warns */
+        LOOK_UP_WARNING(&look_up,
                         "[gatepost] %s = %s: a worker that is broken into owns the machine", key,
                         name);
     account->uid = entry->pw_uid;
     account->gid = entry->pw_gid;
-    add_own_groups(account, entry, diagnostics);
+    add_own_groups(account, entry, &look_up);
 }
 
-static void look_up_groups(const struct settings_list *names, struct diagnostics *diagnostics,
+static void look_up_groups(const struct settings *settings, struct diagnostics *diagnostics,
                            struct account *account)
 {
+    const struct settings_list *names = &settings->gatepost.groups;
+
     for (size_t i = 0; i < names->count; i++) {
+        struct look_up look_up = { settings,
+                                   diagnostics,
+                                   { "gatepost", "", "groups", names->items[i] } };
         const struct group *entry;
 
         errno = 0;
         entry = getgrnam(names->items[i]);
         if (entry)
-            add_group(account, entry->gr_gid, diagnostics);
+            add_group(account, entry->gr_gid, &look_up);
         else
-            diagnostics_add(diagnostics, DIAGNOSTIC_ERROR, NULL, "[gatepost] groups: %s: %s",
-                            names->items[i], errno ? err_text(errno) : "there is no such group");
+            LOOK_UP_ERROR(&look_up, "[gatepost] groups: %s: %s", names->items[i],
+                          errno ? err_text(errno) : "there is no such group");
     }
 }
 
@@ -81,22 +101,29 @@ void privileges_resolve(const struct settings *settings, struct diagnostics *dia
                         struct privileges *ret_privileges)
 {
     const struct settings_gatepost *global = &settings->gatepost;
+    struct settings_ref groups = { "gatepost", "", "groups", NULL };
+    struct settings_ref mail_user = { "gatepost", "", "mail_user", NULL };
     struct privileges privileges = { .drop = geteuid() == 0 };
+    int count;
 
     if (!privileges.drop) {
         privileges.proxy = (struct account){ .uid = geteuid(), .gid = getegid() };
+        count = getgroups(CHILD_GROUPS_MAX, privileges.proxy.groups);
+        privileges.proxy.group_count = count < 0 ? 0 : (uint32_t)count;
         privileges.mail = privileges.proxy;
         if (global->groups.count > 0)
-            diagnostics_add(diagnostics, DIAGNOSTIC_WARNING, NULL,
+            settings_report(settings, diagnostics, DIAGNOSTIC_WARNING, &groups,
                             "[gatepost] groups has no effect: not started by root");
         *ret_privileges = privileges;
         return;
     }
-    look_up_user("user", global->user, diagnostics, &privileges.proxy);
-    look_up_groups(&global->groups, diagnostics, &privileges.proxy);
-    look_up_user("mail_user", global->mail_user, diagnostics, &privileges.mail);
-    if (diagnostics->errors == 0 && privileges.proxy.uid == privileges.mail.uid)
-        diagnostics_add(diagnostics, DIAGNOSTIC_WARNING, NULL,
-                        "[gatepost] user and mail_user are the same: a proxy worker can read mail");
+    look_up_user(settings, "user", global->user, diagnostics, &privileges.proxy);
+    look_up_groups(settings, diagnostics, &privileges.proxy);
+    look_up_user(settings, "mail_user", global->mail_user, diagnostics, &privileges.mail);
+    if (diagnostics->errors == 0 && privileges.proxy.uid == privileges.mail.uid &&
+        strcmp(global->user, global->mail_user) != 0) /* of one name, settings_check() warns */
+        settings_report(settings, diagnostics, DIAGNOSTIC_WARNING, &mail_user,
+                        "[gatepost] user and mail_user have the same number: the workers that face "
+                        "the network can read all mail");
     *ret_privileges = privileges;
 }

@@ -291,13 +291,15 @@ static bool is_told(const struct settings *settings, size_t listen)
 void route_watch_check(const struct settings *settings, struct diagnostics *diagnostics)
 {
     for (size_t i = 0; i < settings->listen_count; i++) {
+        struct settings_ref ref = { "listen", settings->listens[i].name, "route", NULL };
         struct map map = { .path = path_of(settings, i) };
         struct load load;
-        int r = map.path && !is_told(settings, i) ? load_map(&map, &load) : 0;
+        int r = map.path && *map.path == '/' && !is_told(settings, i) ? load_map(&map, &load) : 0;
 
         if (r < 0)
-            diagnostics_add(diagnostics, DIAGNOSTIC_ERROR, NULL, "[listen %s] route = %s: %s",
-                            settings->listens[i].name, settings->listens[i].route, words(r));
+            settings_report(settings, diagnostics, DIAGNOSTIC_ERROR, &ref,
+                            "[listen %s] route = %s: %s", ref.name, settings->listens[i].route,
+                            words(r));
         else if (r > 0)
             close(load.fd);
     }

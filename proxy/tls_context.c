@@ -4,12 +4,12 @@
  * Happy path: for each [tls NAME] one SSL_CTX; a connection starts on the first one (default), and
  * the client_hello callback, which runs before the version is chosen, moves it to the one whose
  * names match: an exact name first, then a wildcard, else the default. Failures: PEM that does not
- * parse, a key that does not match, a certificate that is too weak or has expired: one log line,
- * -EINVAL. */
+ * parse, a key that does not match, a certificate that is too weak: one log line, -EINVAL. */
 #include "proxy/tls_context.h"
 
 #include <errno.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include <openssl/core_names.h>
 #include <openssl/err.h>
@@ -19,6 +19,7 @@
 #include <openssl/x509v3.h>
 
 #include "proxy/base/log.h"
+#include "proxy/tls_certificate.h"
 #include "proxy/tls_engine.h"
 #include "proxy/tls_hooks.h"
 #include "proxy/tls_pem.h"
@@ -280,9 +281,15 @@ int tls_context_check(struct span certificate, struct span key, struct text *int
     SSL_CTX *ssl_ctx = SSL_CTX_new(TLS_server_method());
     int status = ssl_ctx ? tls_pem_use_pair(ssl_ctx, certificate, key, into)
                          : tls_put_words(into, "no memory");
+    struct tls_certificate facts;
+    char date[TLS_DATE_SIZE];
 
     SSL_CTX_free(ssl_ctx);
-    return status;
+    if (tls_certificate_read(certificate, "", &facts) < 0 || facts.ends >= time(NULL))
+        return status;
+    text_printf(into, "%sthe certificate has expired on %s", status < 0 ? "; " : "",
+                tls_date(facts.ends, date));
+    return -EINVAL;
 }
 
 /* --- building --- */

@@ -188,7 +188,7 @@ static void one_bad_section_spoils_the_context(void **state)
 {
     struct tls_section sections[] = {
         { "default", &first, { NULL }, TLS_VERSION_1_2 },
-        { "other", &old, { NULL }, TLS_VERSION_1_2 },
+        { "other", &weak, { NULL }, TLS_VERSION_1_2 },
     };
     struct tls_context *context = NULL;
 

@@ -1,0 +1,26 @@
+/* What is odd about the things outside the files that settings name: certificates that end soon,
+ * keys that everybody can read, sockets that a worker may not open. Warnings, with the place of the
+ * setting. */
+#ifndef GATEPOST_PROXY_CONFIGURATION_CHECK_H
+#define GATEPOST_PROXY_CONFIGURATION_CHECK_H
+
+#include "conf/settings.h"
+#include "proxy/base/span.h"
+#include "proxy/privileges.h"
+
+/* A certificate that was read from `path`: soon at its end, not yet valid, or for other names than
+ * those it is to be shown for. (That it has expired is tls_context_check()'s to say.) */
+void configuration_check_certificate(const struct settings *settings,
+                                     const struct settings_tls *tls, const char *path,
+                                     struct span pem, struct diagnostics *diagnostics);
+
+/* The file `path` of a private key: who may read it. */
+void configuration_check_key(const struct settings *settings, const struct settings_tls *tls,
+                             const char *path, struct diagnostics *diagnostics);
+
+/* The UNIX sockets of servers: may the workers open them? */
+void configuration_check_sockets(const struct settings *settings,
+                                 const struct privileges *privileges,
+                                 struct diagnostics *diagnostics);
+
+#endif
