@@ -114,7 +114,13 @@ static void refused(struct learn *learn, struct span answer)
 
     text_puts(&words, "refuses us: ");
     text_put_escaped(&words, span_without_line_end(answer), 200);
-    failed(learn, 0, text_str(&words));
+    /* A server that is full for now, and the only one, is not known any less for that. */
+    failed(learn,
+           learn->greet.unavailable && learn->backend->settings->address.count == 1 &&
+                   backend_offer(learn->backend, learn->tls)
+               ? -EAGAIN
+               : 0,
+           text_str(&words));
 }
 
 static int start_tls(struct learn *learn)

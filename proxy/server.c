@@ -7,8 +7,6 @@
 #include "proxy/server.h"
 
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <poll.h>
 #include <sys/mman.h>
@@ -19,11 +17,11 @@
 
 #include "proxy/base/err.h"
 #include "proxy/base/log.h"
+#include "proxy/listener.h"
 #include "proxy/session.h"
 
 #define DESCRIPTORS_SPARE                                                                          \
     64 /* log, control, epoll, learning dialogues, listeners above the first few */
-#define BACKLOG 4096
 
 /* Layout of the shared memory: counters of each worker, the health of each address, the secret of
  * the hints, the hints. */
@@ -96,91 +94,29 @@ void server_drop(struct server *server, uv_stream_t *listening)
     uv_close((uv_handle_t *)handle, (uv_close_cb)free);
 }
 
-static void accept_next(struct listener *listener)
-{
-    struct server *server = listener->server;
-
-    if (server->session_count >= server->session_limit) {
-        /* libuv stops polling the listener until uv_accept() is called: others may take the next
-         * ones. */
-        listener->paused = true;
-        stats_count(&server->stats->accept_waits);
-        return;
-    }
-    listener->paused = false;
-    stats_count(&server->stats->sessions);
-    session_accept(server, listener, (uv_stream_t *)&listener->handle);
-}
-
 void server_session_gone(struct server *server)
 {
     server->session_count--;
-    for (size_t i = 0; i < server->listener_count && !server->draining; i++)
-        if (server->listeners[i].open && server->listeners[i].paused &&
-            server->session_count < server->session_limit)
-            accept_next(&server->listeners[i]);
+    if (!server->draining)
+        listener_resume(server);
     stop_if_done(server);
-}
-
-static void on_connection(uv_stream_t *handle, int status)
-{
-    struct listener *listener = handle->data;
-
-    if (status < 0)
-        log_line(LOG_LEVEL_WARNING, "listener %s: %s", listener->port->listen->name,
-                 err_text(status));
-    else
-        accept_next(listener);
-}
-
-/* Accepted sockets inherit these from the listening one: no call for each connection. */
-static void set_socket_options(int fd)
-{
-    static const struct {
-        int level, name, value;
-    } options[] = {
-        { IPPROTO_TCP, TCP_NODELAY, 1 },   { SOL_SOCKET, SO_KEEPALIVE, 1 },
-        { IPPROTO_TCP, TCP_KEEPIDLE, 60 }, { IPPROTO_TCP, TCP_KEEPINTVL, 15 },
-        { IPPROTO_TCP, TCP_KEEPCNT, 3 },
-    };
-
-    for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
-        if (setsockopt(fd, options[i].level, options[i].name, &options[i].value, sizeof(int)) < 0)
-            log_line(LOG_LEVEL_WARNING, "setsockopt: %s", err_text(errno));
-}
-
-static int open_listener(struct server *server, const struct bundle *bundle, size_t number)
-{
-    struct listener *listener = &server->listeners[number];
-    struct span entry, name;
-    int r;
-
-    if (!bundle_find(bundle, "listener", number, &entry))
-        return -EPROTO;
-    name = span_take_word(&entry);
-    listener->server = server;
-    listener->port = service_port(server->service, name);
-    if (!listener->port || !listener->port->backend)
-        return -ENOENT;
-    set_socket_options(server->child->listeners[number]);
-    uv_tcp_init(server->uv, &listener->handle);
-    listener->handle.data = listener;
-    r = uv_tcp_open(&listener->handle, server->child->listeners[number]);
-    if (r == 0)
-        r = uv_listen((uv_stream_t *)&listener->handle, BACKLOG, on_connection);
-    listener->open = r == 0;
-    return r;
 }
 
 static int open_listeners(struct server *server, const struct bundle *bundle)
 {
-    server->listener_count = server->child->hello.listener_count;
-    server->listeners = calloc(server->listener_count + 1, sizeof(*server->listeners));
-    if (!server->listeners)
-        return -ENOMEM;
-    for (size_t i = 0; i < server->listener_count; i++) {
-        int r = open_listener(server, bundle, i);
+    for (size_t i = 0; i < server->child->hello.listener_count; i++) {
+        struct listener *listener;
+        struct service_port *port;
+        struct span entry, name;
+        int r = -EPROTO;
 
+        if (bundle_find(bundle, "listener", i, &entry)) {
+            name = span_take_word(&entry);
+            port = service_port(server->service, name);
+            r = port && port->backend
+                    ? listener_open(server, port, entry, server->child->listeners[i], &listener)
+                    : -ENOENT;
+        }
         if (r < 0) {
             log_line(LOG_LEVEL_ERROR, "listener %zu cannot be opened: %s", i, err_text(r));
             return r;
@@ -193,7 +129,11 @@ static void set_session_limit(struct server *server)
 {
     struct rlimit limit;
     size_t wanted = server->service->snapshot->settings->limits.max_sessions;
-    size_t spare = DESCRIPTORS_SPARE + server->listener_count;
+    size_t spare = DESCRIPTORS_SPARE;
+    struct listener *listener;
+
+    LIST_FOREACH(listener, &server->listeners, link)
+    spare++;
 
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
         limit.rlim_cur = 1024;
@@ -202,11 +142,15 @@ static void set_session_limit(struct server *server)
         server->session_limit = wanted;
 }
 
-static void close_listener(struct listener *listener)
+void server_apply_limits(struct server *server)
 {
-    if (listener->open)
-        uv_close((uv_handle_t *)&listener->handle, NULL);
-    listener->open = false;
+    const struct settings *settings = server->service->snapshot->settings;
+
+    log_set_level((enum log_level)settings->gatepost.log_level);
+    limits_init(&server->tls_rate, settings->limits.tls_rate, uv_now(server->uv));
+    server->drain_ms = settings->gatepost.drain_timeout_ms;
+    set_session_limit(server);
+    listener_resume(server);
 }
 
 static void end_sessions(uv_timer_t *timer)
@@ -227,13 +171,13 @@ static void drain(struct server *server)
     if (server->draining)
         return;
     server->draining = true;
-    for (size_t i = 0; i < server->listener_count; i++)
-        close_listener(&server->listeners[i]);
+    while (!LIST_EMPTY(&server->listeners))
+        listener_close(LIST_FIRST(&server->listeners));
     for (struct session *session = server->sessions; session; session = next) {
         next = session->next;
         session_event(session, EV_SHUTDOWN);
     }
-    uv_timer_start(&server->drain_timer, end_sessions, server->child->hello.drain_ms, 0);
+    uv_timer_start(&server->drain_timer, end_sessions, server->drain_ms, 0);
     stop_if_done(server);
 }
 
@@ -242,12 +186,14 @@ static bool take_message(struct server *server, bool *ret_gone)
 {
     unsigned char message[CHILD_MESSAGE_MAX];
     uint32_t type = 0;
-    int fd = -1;
-    long size = child_receive(server->child, message, &fd);
+    struct child_fds fds;
+    long size = child_receive(server->child, message, &fds);
 
     *ret_gone = size != -EAGAIN && size < (long)sizeof(type);
-    if (size < (long)sizeof(type))
+    if (size < (long)sizeof(type)) {
+        child_fds_close(&fds);
         return false;
+    }
     memcpy(&type, message, sizeof(type));
     if (type == CHILD_KEYS && (size_t)size >= sizeof(type) + sizeof(server->keys))
         memcpy(&server->keys, message + size - sizeof(server->keys), sizeof(server->keys));
@@ -256,11 +202,13 @@ static bool take_message(struct server *server, bool *ret_gone)
             service_take_addresses(server->service, span_of(message, (size_t)size)) ||
             server->has_addresses;
     else if (type == CHILD_ROUTE)
-        service_take_route(server->service, span_of(message, (size_t)size), fd);
+        service_take_route(server->service, span_of(message, (size_t)size),
+                           fds.count == 1 ? fds.fds[0] : -1);
+    else if (type == CHILD_RELOAD)
+        server_reload(server, span_of(message, (size_t)size), &fds);
     else if (type == CHILD_DRAIN)
         drain(server);
-    if (fd >= 0)
-        close(fd);
+    child_fds_close(&fds);
     explicit_bzero(message, sizeof(message));
     return true;
 }
@@ -304,8 +252,6 @@ static int start(struct server *server)
     if (r < 0)
         goto free_bundle;
     settings = snapshot->settings;
-    log_set_level((enum log_level)settings->gatepost.log_level);
-    limits_init(&server->tls_rate, settings->limits.tls_rate, 0);
     r = map_shared(server);
     if (r == 0)
         r = stream_loop_init(&server->loop, server->uv, settings->limits.read_size_bytes);
@@ -338,7 +284,6 @@ static void stop(struct server *server)
     stream_loop_deinit(&server->loop);
     uv_walk(server->uv, close_any, NULL);
     uv_run(server->uv, UV_RUN_NOWAIT);
-    free(server->listeners);
     uv_loop_close(server->uv);
 }
 
@@ -355,7 +300,7 @@ int server_run(const struct child *child)
         log_line(LOG_LEVEL_ERROR, "cannot start: %s", err_text(r));
         return 1;
     }
-    set_session_limit(&server);
+    server_apply_limits(&server);
     uv_timer_init(server.uv, &server.drain_timer);
     server.drain_timer.data = server.control.data = &server;
     uv_poll_init(server.uv, &server.control, child->control_fd);

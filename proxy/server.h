@@ -6,19 +6,11 @@
 #include "proxy/base/child.h"
 #include "proxy/hints.h"
 #include "proxy/limits.h"
+#include "proxy/listener.h"
 #include "proxy/service.h"
 #include "proxy/stats.h"
 
 struct session;
-
-/* One listening descriptor. */
-struct listener {
-    struct server *server;
-    uv_tcp_t handle;
-    struct service_port *port; /* of the service that new sessions get */
-    bool paused;               /* a connection waits in libuv: no session was free */
-    bool open;
-};
 
 struct server {
     const struct child *child;
@@ -26,8 +18,7 @@ struct server {
     struct stream_loop loop;
     struct ticket_keys keys;
     struct service *service; /* what new sessions get */
-    struct listener *listeners;
-    size_t listener_count;
+    struct listener_list listeners;
     struct session *sessions;
     size_t session_count, session_limit;
     uint32_t session_number;
@@ -39,7 +30,9 @@ struct server {
     struct stats *stats;              /* this worker's block */
     uv_poll_t control;
     uv_timer_t drain_timer;
+    uint32_t drain_ms;
     bool has_addresses; /* the first CHILD_ADDRESSES has come */
+    bool reloading;     /* a new configuration is being made */
     bool draining, stopped;
     char reply_room[DIALOGUE_REPLY_MAX];
 };
@@ -58,6 +51,12 @@ int server_shared_init(int fd);
 /* For the supervisor: the HEALTH_SLOTS healths in it, mapped for good. NULL: errno
  * is set. */
 struct health *server_shared_health(int fd);
+
+/* CHILD_RELOAD, with its descriptors: server_reload.c. What it keeps is taken off *fds. */
+void server_reload(struct server *server, struct span message, struct child_fds *fds);
+
+/* What the settings of server->service say about the worker as a whole. */
+void server_apply_limits(struct server *server);
 
 /* For sessions: one has ended; a connection that waits may be accepted now. */
 void server_session_gone(struct server *server);

@@ -171,6 +171,50 @@ struct service_port *service_port(struct service *service, struct span name)
     return NULL;
 }
 
+/* The addresses of a name, where both configurations have it. */
+static void inherit_addresses(struct backend *backend, const struct backend *old)
+{
+    const struct settings_list *items = &backend->settings->address,
+                               *former = &old->settings->address;
+
+    for (size_t i = 0; i < items->count * former->count; i++) {
+        size_t item = i / former->count, other = i % former->count;
+
+        if (strcmp(items->items[item], former->items[other]) != 0)
+            continue;
+        for (size_t k = 0; k < ADDRESS_PER_ITEM; k++)
+            backend_set_address(backend, item * ADDRESS_PER_ITEM + k,
+                                &old->addresses[other * ADDRESS_PER_ITEM + k].to);
+    }
+}
+
+static void inherit_route(struct service_port *port, struct service *old)
+{
+    struct service_port *former = service_port(old, span_of_text(port->listen->name));
+
+    if (former && former->route && strcmp(former->listen->route, port->listen->route) == 0)
+        port->route = route_ref(former->route);
+}
+
+void service_inherit(struct service *service, struct service *old)
+{
+    const struct settings *settings = service->snapshot->settings;
+
+    for (size_t i = 0; i < settings->backend_count; i++) {
+        const struct settings_backend *former =
+            settings_backend(old->snapshot->settings, settings->backends[i].name);
+        struct backend *backend = &service->backends[i], *known;
+
+        if (!former || !backend->loop)
+            continue;
+        known = &old->backends[former - old->snapshot->settings->backends];
+        if (known->loop)
+            inherit_addresses(backend, known);
+    }
+    for (size_t i = 0; i < settings->listen_count; i++)
+        inherit_route(&service->ports[i], old);
+}
+
 void service_learn(struct service *service)
 {
     for (size_t i = 0; i < service->snapshot->settings->backend_count; i++) {

@@ -12,8 +12,9 @@
 #include "proxy/route.h"
 #include "proxy/snapshot.h"
 
-#define SERVICE_ROUTES_TOLD 8 /* wrong names that are logged, of each map of each worker; guessed  \
-                               */
+#define SERVICE_ROUTES_TOLD                                                                        \
+    8 /* wrong names that are logged, of each map of each worker; guessed                          \
+       */
 
 /* What one [listen] section leads to. */
 struct service_port {
@@ -46,6 +47,9 @@ void service_unref(struct service *service); /* NULL is fine; memory is freed by
 
 /* The port of that name, or NULL. */
 struct service_port *service_port(struct service *service, struct span name);
+
+/* What is known of the outside world goes on: the addresses of names, the maps of routes. */
+void service_inherit(struct service *service, struct service *old);
 
 /* What backends can do is asked before the first client needs it. */
 void service_learn(struct service *service);

@@ -27,24 +27,19 @@ static const char build[] = GATEPOST_VERSION " " GATEPOST_BUILD_TAG;
 #define GRACE_SECONDS                                                                              \
     5 /* beyond drain_ms, before a child that does not end by itself is ended; guessed */
 
-struct received_fds {
-    size_t count;
-    int fds[CHILD_FDS_MAX];
-};
-
 const char *child_build(void)
 {
     return build;
 }
 
-static void close_received(struct received_fds *received)
+void child_fds_close(struct child_fds *fds)
 {
-    for (size_t i = 0; i < received->count; i++)
-        close(received->fds[i]);
-    received->count = 0;
+    for (size_t i = 0; i < fds->count; i++)
+        close(fds->fds[i]);
+    fds->count = 0;
 }
 
-static void take_descriptors(struct msghdr *message, struct received_fds *ret_received)
+static void take_descriptors(struct msghdr *message, struct child_fds *ret_received)
 {
     ret_received->count = 0;
     for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
@@ -56,7 +51,7 @@ static void take_descriptors(struct msghdr *message, struct received_fds *ret_re
 }
 
 /* One message with the descriptors that came along. Its size, 0 at end of file, -errno. */
-static long receive(int fd, void *room, size_t size, int flags, struct received_fds *ret_received)
+static long receive(int fd, void *room, size_t size, int flags, struct child_fds *ret_received)
 {
     union {
         struct cmsghdr head;
@@ -76,7 +71,7 @@ static long receive(int fd, void *room, size_t size, int flags, struct received_
         return -errno;
     take_descriptors(&message, ret_received);
     if (message.msg_flags & (MSG_CTRUNC | MSG_TRUNC)) {
-        close_received(ret_received);
+        child_fds_close(ret_received);
         return -EPROTO;
     }
     return count;
@@ -90,7 +85,7 @@ static int not_started_right(const char *why)
 
 /* Descriptors: log, bundle, [shared,] listeners. Whether there is a shared memory shows in their
  * number. */
-static int adopt(const struct child_hello *hello, const struct received_fds *received,
+static int adopt(const struct child_hello *hello, const struct child_fds *received,
                  struct child *ret_child)
 {
     size_t shared = received->count - 2 - hello->listener_count;
@@ -108,8 +103,7 @@ static int adopt(const struct child_hello *hello, const struct received_fds *rec
     return 0;
 }
 
-static bool is_hello(const struct child_hello *hello, long size,
-                     const struct received_fds *received)
+static bool is_hello(const struct child_hello *hello, long size, const struct child_fds *received)
 {
     size_t least = 2 + (size_t)hello->listener_count;
 
@@ -120,7 +114,7 @@ static bool is_hello(const struct child_hello *hello, long size,
 
 static int receive_hello(const char *name, struct child *ret_child)
 {
-    struct received_fds received = { .count = 0 };
+    struct child_fds received = { .count = 0 };
     struct child_hello hello;
     long size = receive(CHILD_CONTROL_FD, &hello, sizeof(hello), 0, &received);
     int r;
@@ -130,7 +124,7 @@ static int receive_hello(const char *name, struct child *ret_child)
     if (size == 0)
         return not_started_right("the supervisor is gone");
     if (!is_hello(&hello, size, &received)) {
-        close_received(&received);
+        child_fds_close(&received);
         return not_started_right("the first message is none of this version");
     }
     log_to_descriptor(received.fds[0], name);
@@ -138,7 +132,7 @@ static int receive_hello(const char *name, struct child *ret_child)
         log_line(LOG_LEVEL_ERROR, "is of build %s, the supervisor of %.64s: restart gatepost",
                  build, hello.build);
         log_to_terminal(name);
-        close_received(&received);
+        child_fds_close(&received);
         return -EPROTO;
     }
     r = adopt(&hello, &received, ret_child);
@@ -233,19 +227,23 @@ int child_send(const struct child *child, enum child_message type)
     return count < 0 ? -errno : 0;
 }
 
-long child_receive(const struct child *child, void *room, int *ret_fd)
+int child_send_message(const struct child *child, const void *message, size_t size)
 {
-    struct received_fds received = { .count = 0 };
+    ssize_t count = send(child->control_fd, message, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+    return count < 0 ? -errno : 0;
+}
+
+long child_receive(const struct child *child, void *room, struct child_fds *ret_fds)
+{
+    struct child_fds received = { .count = 0 };
     long size = receive(child->control_fd, room, CHILD_MESSAGE_MAX, MSG_DONTWAIT, &received);
 
     if (size > 0 && size < (long)sizeof(uint32_t))
         size = -EPROTO;
-    if (ret_fd)
-        *ret_fd = -1;
-    if (ret_fd && size > 0 && received.count == 1) {
-        *ret_fd = received.fds[0];
-        received.count = 0;
-    }
-    close_received(&received); /* no message but HELLO has several */
+    if (size < 0 || !ret_fds)
+        child_fds_close(&received);
+    if (ret_fds)
+        *ret_fds = received;
     return size;
 }

@@ -92,9 +92,21 @@ int child_start(const char *name, struct child *ret_child);
 /* Sends a message without a body. 0 or -errno. */
 int child_send(const struct child *child, enum child_message type);
 
+/* Sends a message with a body. 0 or -errno (-EAGAIN: the supervisor does not read). */
+int child_send_message(const struct child *child, const void *message, size_t size);
+
+/* Descriptors that came with a message; they are the receiver's. */
+struct child_fds {
+    int fds[CHILD_FDS_MAX];
+    size_t count;
+};
+
+void child_fds_close(struct child_fds *fds);
+
 /* Receives one message into `room` (CHILD_MESSAGE_MAX bytes), without blocking. Returns its size, 0
- * at end of file, or -errno (-EAGAIN: none). Its first four bytes are the type. *ret_fd is the
- * descriptor that came with it, now the caller's, or -1; `ret_fd` NULL: it is closed. */
-long child_receive(const struct child *child, void *room, int *ret_fd);
+ * at end of file, or -errno (-EAGAIN: none). Its first four bytes are the type. `ret_fds` NULL:
+ * descriptors that come along are closed; else they are now the caller's, also when there are none.
+ */
+long child_receive(const struct child *child, void *room, struct child_fds *ret_fds);
 
 #endif

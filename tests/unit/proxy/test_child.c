@@ -406,22 +406,18 @@ static void messages_are_received_whole_and_descriptors_with_them_are_closed(voi
     stage_deinit(&stage);
 }
 
-/* What came along is the caller's: one descriptor, or none where there were several. */
-static void a_descriptor_that_is_asked_for_is_kept(void **state)
+/* What came along is the caller's, all of it, unless the message is none. */
+static void descriptors_that_are_asked_for_are_kept(void **state)
 {
     static const struct row {
-        size_t sent;
-        bool kept;
-        size_t size;
+        size_t sent, kept, size;
         long result;
     } rows[] = {
-        { 0, false, 8, 8 },
-        { 1, true, 8, 8 },
-        { 2, false, 8, 8 },
-        { 1, false, 3, -EPROTO },
-        { 1, false, CHILD_MESSAGE_MAX + 1, -EPROTO },
+        { 0, 0, 8, 8 },       { 1, 1, 8, 8 },       { 2, 2, 8, 8 },
+        { 1, 0, 3, -EPROTO }, { 2, 0, 3, -EPROTO }, { 1, 0, CHILD_MESSAGE_MAX + 1, -EPROTO },
     };
     unsigned char room[CHILD_MESSAGE_MAX], message[CHILD_MESSAGE_MAX + 1] = { CHILD_ROUTE };
+    struct child_fds received;
     struct stage stage;
     unsigned before;
 
@@ -432,21 +428,19 @@ static void a_descriptor_that_is_asked_for_is_kept(void **state)
 
     before = open_descriptors();
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        int fd = -2;
-
+        received.count = 77;
         send_message(stage.control[0], message, rows[i].size, fds, rows[i].sent);
-        assert_int_equal(child_receive(&child, room, &fd), rows[i].result);
-        assert_int_equal(fd >= 0, rows[i].kept);
-        if (rows[i].kept) {
-            assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
-            close(fd);
-        } else {
-            assert_int_equal(fd, -1);
-        }
+        assert_int_equal(child_receive(&child, room, &received), rows[i].result);
+        assert_int_equal(received.count, rows[i].kept);
+        for (size_t k = 0; k < received.count; k++)
+            assert_true(fcntl(received.fds[k], F_GETFD) & FD_CLOEXEC);
+        child_fds_close(&received);
+        assert_int_equal(received.count, 0);
         assert_int_equal(open_descriptors(), before);
     }
-    assert_int_equal(child_receive(&child, room, &fds[0]), -EAGAIN);
-    assert_int_equal(fds[0], -1);
+    received.count = 77;
+    assert_int_equal(child_receive(&child, room, &received), -EAGAIN);
+    assert_int_equal(received.count, 0);
     stage_deinit(&stage);
 }
 
@@ -462,7 +456,7 @@ int main(void)
         cmocka_unit_test(a_program_started_by_hand_is_refused),
         cmocka_unit_test(a_child_of_another_parent_than_the_sender_ends),
         cmocka_unit_test(messages_are_received_whole_and_descriptors_with_them_are_closed),
-        cmocka_unit_test(a_descriptor_that_is_asked_for_is_kept),
+        cmocka_unit_test(descriptors_that_are_asked_for_are_kept),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

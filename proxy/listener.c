@@ -1,0 +1,124 @@
+/* Accepts connections while sessions are free.
+ *
+ * Happy path: libuv tells of a connection, a session takes it. At the session limit it stays where
+ * it is, and libuv stops polling the socket, so that other workers take the next ones. Fails only
+ * when a socket cannot be listened on. */
+#include "proxy/listener.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "proxy/base/err.h"
+#include "proxy/base/log.h"
+#include "proxy/server.h"
+#include "proxy/session.h"
+
+#define BACKLOG 4096
+
+static void accept_next(struct listener *listener)
+{
+    struct server *server = listener->server;
+
+    if (server->session_count >= server->session_limit) {
+        /* libuv stops polling the listener until uv_accept() is called: others may take the next
+         * ones. */
+        listener->paused = true;
+        stats_count(&server->stats->accept_waits);
+        return;
+    }
+    listener->paused = false;
+    stats_count(&server->stats->sessions);
+    session_accept(server, listener, (uv_stream_t *)&listener->handle);
+}
+
+void listener_resume(struct server *server)
+{
+    struct listener *listener;
+
+    LIST_FOREACH(listener, &server->listeners, link)
+    if (listener->paused && server->session_count < server->session_limit)
+        accept_next(listener);
+}
+
+static void on_connection(uv_stream_t *handle, int status)
+{
+    struct listener *listener = handle->data;
+
+    if (status < 0)
+        log_line(LOG_LEVEL_WARNING, "listener %s: %s", listener->port->listen->name,
+                 err_text(status));
+    else
+        accept_next(listener);
+}
+
+/* Accepted sockets inherit these from the listening one: no call for each connection. */
+static void set_socket_options(int fd)
+{
+    static const struct {
+        int level, name, value;
+    } options[] = {
+        { IPPROTO_TCP, TCP_NODELAY, 1 },   { SOL_SOCKET, SO_KEEPALIVE, 1 },
+        { IPPROTO_TCP, TCP_KEEPIDLE, 60 }, { IPPROTO_TCP, TCP_KEEPINTVL, 15 },
+        { IPPROTO_TCP, TCP_KEEPCNT, 3 },
+    };
+
+    for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
+        if (setsockopt(fd, options[i].level, options[i].name, &options[i].value, sizeof(int)) < 0)
+            log_line(LOG_LEVEL_WARNING, "setsockopt: %s", err_text(errno));
+}
+
+static void free_listener(uv_handle_t *handle)
+{
+    free(handle->data);
+}
+
+void listener_close(struct listener *listener)
+{
+    LIST_REMOVE(listener, link);
+    uv_close((uv_handle_t *)&listener->handle, free_listener);
+}
+
+int listener_open(struct server *server, struct service_port *port, struct span address, int fd,
+                  struct listener **ret_listener)
+{
+    struct listener *listener = calloc(1, sizeof(*listener));
+    int r;
+
+    if (!listener) {
+        close(fd);
+        return -ENOMEM;
+    }
+    listener->server = server;
+    listener->port = port;
+    snprintf(listener->address, sizeof(listener->address), "%.*s", (int)address.size,
+             (const char *)address.data);
+    LIST_INSERT_HEAD(&server->listeners, listener, link);
+    uv_tcp_init(server->uv, &listener->handle);
+    listener->handle.data = listener;
+    set_socket_options(fd);
+    r = uv_tcp_open(&listener->handle, fd);
+    if (r < 0)
+        close(fd);
+    else
+        r = uv_listen((uv_stream_t *)&listener->handle, BACKLOG, on_connection);
+    if (r < 0) {
+        listener_close(listener);
+        return r;
+    }
+    *ret_listener = listener;
+    return 0;
+}
+
+struct listener *listener_find(struct server *server, struct span address)
+{
+    struct listener *listener;
+
+    LIST_FOREACH(listener, &server->listeners, link)
+    if (span_equal(address, span_of_text(listener->address)))
+        return listener;
+    return NULL;
+}

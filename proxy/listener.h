@@ -1,0 +1,35 @@
+/* The public listening sockets in a worker; the same sockets are in every other worker too. */
+#ifndef GATEPOST_PROXY_LISTENER_H
+#define GATEPOST_PROXY_LISTENER_H
+
+#include <sys/queue.h>
+
+#include "proxy/service.h"
+
+struct server;
+
+struct listener {
+    LIST_ENTRY(listener) link; /* in server->listeners */
+    struct server *server;
+    uv_tcp_t handle;
+    struct service_port *port; /* of the service that new sessions get */
+    char address[72];          /* as the bundle's table names it: "0.0.0.0:110" */
+    bool paused;               /* a connection waits in libuv: no session was free */
+};
+
+LIST_HEAD(listener_list, listener);
+
+/* Listens on `fd`, which is taken over, also on failure. 0 or -errno. */
+int listener_open(struct server *server, struct service_port *port, struct span address, int fd,
+                  struct listener **ret_listener);
+
+/* The memory goes in the loop. */
+void listener_close(struct listener *listener);
+
+/* The one at that address, or NULL. */
+struct listener *listener_find(struct server *server, struct span address);
+
+/* A session has ended: a connection that waits may be accepted now. */
+void listener_resume(struct server *server);
+
+#endif
