@@ -112,6 +112,11 @@ static void check_mailstore(const struct check *check)
         fault = "is neither unix:/path nor host:port";
     if (fault)
         MAILSTORE_ERROR(check, "relay", "relay = %s %s", mailstore->relay, fault);
+    else if (*mailstore->relay && check_loop(check, mailstore->relay))
+        MAILSTORE_ERROR(check, "relay",
+                        "relay = %s is where [listen %s] listens: mail to other domains would come "
+                        "back",
+                        mailstore->relay, check_loop(check, mailstore->relay)->name);
 }
 
 /* [tls] */

@@ -21,23 +21,44 @@
 /* address */
 
 /* A session would come back to us, and again, until no descriptor is left. */
-static void check_loop(const struct check *check, const struct settings_backend *backend,
-                       const char *item)
+static void check_no_loop(const struct check *check, const struct settings_backend *backend,
+                          const char *item)
 {
-    for (size_t i = 0; i < check->settings->listen_count; i++) {
-        const struct settings_listen *listen = &check->settings->listens[i];
-        const struct settings_list *bind = check_bind_of(check, listen);
-        unsigned port = settings_listen_port(check->settings, listen);
+    const struct settings_listen *listen = check_loop(check, item);
 
-        if (!settings_listen_open(check->settings, listen))
-            continue;
-        for (size_t j = 0; j < bind->count && j < CHECK_BIND_MAX; j++) {
-            if (form_is_address(bind->items[j]) && form_leads_to(item, bind->items[j], port)) {
-                BACKEND_ERROR_AT(
-                    check, backend, "address", item,
-                    "address: %s is where [listen %s] listens: Gatepost would connect to "
-                    "itself",
-                    item, listen->name);
+    if (listen)
+        BACKEND_ERROR_AT(check, backend, "address", item,
+                         "address: %s is where [listen %s] listens: Gatepost would connect to "
+                         "itself",
+                         item, listen->name);
+}
+
+/* One server cannot be spoken to in two ways. Returns how they differ, in words, or NULL. */
+static const char *difference(const struct settings_backend *a, const struct settings_backend *b)
+{
+    if (a->identity != b->identity)
+        return "identity";
+    if (a->tls != b->tls && (a->tls == BACKEND_TLS_IMPLICIT || b->tls == BACKEND_TLS_IMPLICIT))
+        return "tls";
+    return NULL;
+}
+
+/* Two backends may share a server, for the sake of their limits. */
+static void check_shared(const struct check *check, const struct settings_backend *backend,
+                         const char *item)
+{
+    for (size_t i = 0; i < check->settings->backend_count; i++) {
+        const struct settings_backend *other = &check->settings->backends[i];
+        const char *key = difference(other, backend);
+
+        if (other == backend)
+            return;
+        for (size_t j = 0; j < other->address.count && key; j++) {
+            if (form_same_backend(other->address.items[j], item)) {
+                BACKEND_WARNING_AT(check, backend, "address", item,
+                                   "address: %s is also an address of [backend %s], which has "
+                                   "another %s; one of them must be wrong",
+                                   item, other->name, key);
                 return;
             }
         }
@@ -67,8 +88,10 @@ static void check_item(const struct check *check, const struct settings_backend 
     else if (stands_before(&backend->address, index))
         BACKEND_ERROR_AT(check, backend, "address", item, "address: %s stands twice in this list",
                          item);
-    else
-        check_loop(check, backend, item);
+    else {
+        check_no_loop(check, backend, item);
+        check_shared(check, backend, item);
+    }
 }
 
 static void check_address(const struct check *check, const struct settings_backend *backend)

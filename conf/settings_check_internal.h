@@ -37,6 +37,10 @@ void check_report(const struct check *check, enum diagnostic_kind kind,
     check_report(check, DIAGNOSTIC_WARNING, SECTION_BACKEND, (backend)->name, key, NULL,           \
                  __VA_ARGS__)
 
+#define BACKEND_WARNING_AT(check, backend, key, item, ...)                                         \
+    check_report(check, DIAGNOSTIC_WARNING, SECTION_BACKEND, (backend)->name, key, item,           \
+                 __VA_ARGS__)
+
 /* Is anything of it written, or where `key` is not NULL, this key? */
 bool check_is_written(const struct check *check, enum settings_section section, const char *name,
                       const char *key);
@@ -47,6 +51,9 @@ const char *check_bind_fault(const struct settings_list *bind, const char **ret_
 /* The addresses that a listener binds. */
 const struct settings_list *check_bind_of(const struct check *check,
                                           const struct settings_listen *listen);
+
+/* The open listener that "host:port" leads to, or NULL. Whoever connects there connects to us. */
+const struct settings_listen *check_loop(const struct check *check, const char *address);
 
 /* From whom connections are served, and by which TLS: `from` and `tls_profile`. */
 void check_tls_of_listen(const struct check *check, const struct settings_listen *listen);

@@ -106,6 +106,16 @@ static void check_combination(const struct check *check, const struct settings_l
             listen->name);
 }
 
+/* Port 25 is where other servers deliver, and they do not log in. */
+static void check_mx(const struct check *check, const struct settings_listen *listen)
+{
+    if (listen->protocol == PROTOCOL_SMTP && listen->port == PORT_MX && listen->require_auth)
+        LISTEN_WARNING(check, listen, "require_auth",
+                       "[listen %s] takes mail only after a login, on port 25: mail from other "
+                       "servers is refused",
+                       listen->name);
+}
+
 /* A port that must do TLS and cannot. */
 static void check_tls_available(const struct check *check, const struct settings_listen *listen)
 {
@@ -227,6 +237,7 @@ static void check_listen(const struct check *check, const struct settings_listen
     check_backend(check, listen);
     check_bind(check, listen);
     check_combination(check, listen);
+    check_mx(check, listen);
     check_trusted(check, listen);
     check_tls_of_listen(check, listen);
     check_route(check, listen);
@@ -351,6 +362,22 @@ static void warn_about_no_port(const struct check *check)
     warn_of_all(check, SECTION_BACKEND, "address",
                 "no port is opened: no [backend] has an address (embedded, or unix:/path or "
                 "host:port of a server)");
+}
+
+const struct settings_listen *check_loop(const struct check *check, const char *address)
+{
+    for (size_t i = 0; i < check->settings->listen_count; i++) {
+        const struct settings_listen *listen = listen_at(check, i);
+        const struct settings_list *bind = check_bind_of(check, listen);
+        unsigned port = settings_listen_port(check->settings, listen);
+
+        if (!is_open(check, listen))
+            continue;
+        for (size_t j = 0; j < bind->count && j < CHECK_BIND_MAX; j++)
+            if (form_is_address(bind->items[j]) && form_leads_to(address, bind->items[j], port))
+                return listen;
+    }
+    return NULL;
 }
 
 void check_listens(const struct check *check)

@@ -82,6 +82,33 @@ static const struct words_row rows[] = {
     { "a bad address of a backend that no port has", "[backend spare]\naddress = nonsense:\n",
       "warning: [backend spare] stands behind no port < [backend spare]\n" MUST
       "\"nonsense:\" has no port from 1 to 65535 < address = nonsense:\n" },
+    { "one server, told in two ways who the client is",
+      "[backend smtp]\naddress = unix:/s\n[backend pop3]\naddress = unix:/p, unix:/s\nidentity = "
+      "proxy-v2\n",
+      "warning: address: unix:/s is also an address of [backend smtp], which has another identity; "
+      "one of them must be wrong < address = unix:/p, unix:/s\n" },
+    { "one server, TLS first and plain",
+      "[backend smtp]\naddress = a.example:25\n[backend x]\naddress = A.example:025\ntls = "
+      "implicit\n[listen x]\nport = 1\nbackend = x\nrequire_tls = auth\n",
+      "warning: address: A.example:025 is also an address of [backend smtp], which has another "
+      "tls; one of them must be wrong < address = A.example:025\n" },
+    { "one server, plain and by STARTTLS",
+      "[backend smtp]\naddress = a.example:25\n[backend x]\naddress = a.example:25\ntls = "
+      "starttls\n[listen x]\nport = 1\nbackend = x\nrequire_tls = auth\n",
+      "" },
+    { "one server, alike in both backends",
+      "[backend smtp]\naddress = unix:/s\n[backend x]\naddress = unix:/s\n[listen x]\nport = "
+      "1\nbackend = x\nrequire_tls = auth\n",
+      "" },
+    { "relayed mail that would come back",
+      "[backend smtp]\naddress = embedded\n[mailstore]\nrelay = localhost:25\n",
+      "error: relay = localhost:25 is where [listen smtp] listens: mail to other domains would "
+      "come "
+      "back < relay = localhost:25\n" },
+    { "relayed mail to another port",
+      "[backend smtp]\naddress = embedded\n[mailstore]\nrelay = localhost:2525\n", "" },
+    { "relayed mail to a port that is not opened",
+      "[backend pop3]\naddress = embedded\n[mailstore]\nrelay = localhost:25\n", "" },
     { "our own port on the loopback", "[backend smtp]\naddress = 127.0.0.1:25\n",
       "error: address: 127.0.0.1:25 is where [listen smtp] listens: Gatepost would connect to "
       "itself < address = 127.0.0.1:25\n" },

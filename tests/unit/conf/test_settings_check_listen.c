@@ -24,6 +24,20 @@
 
 static const struct words_row rows[] = {
     /* trusted */
+    { "a login on the port of other servers",
+      "[backend smtp]\naddress = unix:/s\n[listen mx]\nport = 25\nbind = 192.0.2.1\nbackend = "
+      "smtp\nrequire_auth = yes\nrequire_tls = "
+      "auth\n[gatepost]\nbind = 127.0.0.1\n",
+      "warning: [listen mx] takes mail only after a login, on port 25: mail from other servers is "
+      "refused < require_auth = yes\n" },
+    { "a login on another port",
+      "[backend smtp]\naddress = unix:/s\n[listen mx]\nport = 2525\nbackend = smtp\nrequire_auth = "
+      "yes\nrequire_tls = auth\n",
+      "" },
+    { "a login on port 25 that is not opened",
+      "[backend smtp]\naddress = unix:/s\n[listen mx]\nport = 25\nenabled = no\nbackend = "
+      "smtp\nrequire_auth = yes\n",
+      "" },
     { "addresses and networks",
       PORT "trusted = 192.0.2.7, 2001:db8::7, 192.0.2.0/24, 2001:db8::/32,"
            "\n  127.0.0.0/8, 10.0.0.0/8\n",
