@@ -61,7 +61,7 @@ static enum socket_access look_at(const char *path, bool last, const struct acco
     mode_t permission = last ? WRITE : ENTER;
     struct stat status;
 
-    if (stat(path, &status) < 0)
+    if (stat(path, &status) < 0 || (!last && !S_ISDIR(status.st_mode)))
         return SOCKET_ACCESS_ABSENT;
     if (last && !S_ISSOCK(status.st_mode))
         return SOCKET_ACCESS_NO_SOCKET;
