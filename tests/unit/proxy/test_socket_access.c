@@ -161,10 +161,8 @@ static void what_is_not_there_is_absent(void **state)
     assert_int_equal(socket_access("/nowhere/at/all", &account, &obstacle), SOCKET_ACCESS_ABSENT);
     snprintf(missing, sizeof(missing), "%s/below", path);
     assert_int_equal(socket_access(missing, &account, &obstacle), SOCKET_ACCESS_ABSENT);
-    memset(longer, '/', sizeof(longer) - 1);
-    longer[sizeof(longer) - 1] = '\0';
-    assert_int_equal(socket_access(longer, &account, &obstacle), SOCKET_ACCESS_ABSENT);
     memset(longer, 'x', sizeof(longer) - 1);
+    longer[sizeof(longer) - 1] = '\0';
     longer[0] = '/';
     assert_int_equal(socket_access(longer, &account, &obstacle), SOCKET_ACCESS_ABSENT);
 }
