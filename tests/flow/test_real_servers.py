@@ -5,6 +5,7 @@ of TLS, the server hears who the client is, or our log knows it, and no limit fo
 Those that cannot run twice on one machine run in a machine of their own (lib/machine.py), which needs root."""
 import contextlib
 import re
+import socket
 
 import pytest
 
@@ -14,6 +15,7 @@ import machine
 import messages
 import recipes
 from ports import POP3_PORTS, SMTP_PORTS
+from wire import Wire, pop3_session
 
 ADDRESS = "127.0.0.5"  # of the client, so that it is told from whoever else is on this machine
 WHERE = {"host": "127.0.0.1", "source": ADDRESS}
@@ -135,6 +137,25 @@ def test_a_message_is_fetched_through_every_port_and_the_client_is_known(running
         fetched = fetch()
         assert len(fetched) == 1 and not messages.difference(expected, messages.own_part(fetched[0]))
         who_it_was(running, port, kind)
+
+
+def connect(running, source, timeout):
+    return Wire.over(socket.create_connection(("127.0.0.1", running.gate.port("pop3")), timeout, (source, 0)), timeout)
+
+
+@each([title for title in POP3 if title.startswith("Dovecot")])
+def test_the_wrong_passwords_of_one_client_delay_no_other(running):
+    wrong = [connect(running, "127.0.0.31", 60) for _ in range(6)]
+    for number, wire in enumerate(wrong):
+        wire.expect("+OK")
+        wire.command(f"USER {library.USER}", "+OK")
+        wire.send(f"PASS wrong{number}\r\n")  # the same again would not count
+    for wire in wrong:
+        wire.expect("-ERR")
+        wire.vanish()
+    with connect(running, "127.0.0.32", 7) as wire:  # as installed the delay would be 8 seconds by now
+        pop3_session(wire, user=library.USER, password="secret")
+        wire.quit()
 
 
 @each(POP3)
