@@ -69,18 +69,28 @@ static void send_keys(struct child_process *child)
                  err_text(r));
 }
 
-static void message_came(void *owner, uint32_t type)
+static void is_ready(struct child_process *child)
 {
-    struct child_process *child = owner;
-
-    if (type != CHILD_READY || child->ready)
-        return; /* DRAINED: its end follows */
+    if (child->ready)
+        return;
     child->ready = true;
     if (child->children->was_ready)
         log_line(LOG_LEVEL_NOTICE, "%s serves again", child->plan.name);
     if (children_ready(child->children) == child->children->count)
         child->children->was_ready = true;
     child->children->changed(child->children->owner);
+}
+
+static void message_came(void *owner, struct span message)
+{
+    struct child_process *child = owner;
+    uint32_t type;
+
+    memcpy(&type, message.data, sizeof(type));
+    if (type == CHILD_READY)
+        is_ready(child);
+    else if (type != CHILD_DRAINED) /* its end follows */
+        child->children->told(child->children->owner, child, message);
 }
 
 static void start_child(struct child_process *child)

@@ -50,6 +50,8 @@ struct children {
     bool was_ready;                 /* all have been ready at once */
     void (*changed)(void *owner);   /* a child became ready or ended */
     void (*started)(void *owner, struct child_process *child); /* a proxy worker has its keys */
+    void (*told)(void *owner, struct child_process *child,
+                 struct span message); /* anything but that it is ready; its type comes first */
     void (*gave_up)(void *owner, const struct child_process *child); /* it cannot be started */
     void *owner;
 };

@@ -184,17 +184,15 @@ static void control_event(uv_poll_t *poll, int status, int events)
     struct control *control = poll->data;
     unsigned char room[CHILD_MESSAGE_MAX];
     ssize_t size = status < 0 ? 0 : recv(control->control_fd, room, sizeof(room), MSG_DONTWAIT);
-    uint32_t type;
 
     (void)events;
     if (size < 0 && (errno == EAGAIN || errno == EINTR))
         return;
-    if (size < (ssize_t)sizeof(type)) {
+    if (size < (ssize_t)sizeof(uint32_t)) {
         uv_poll_stop(poll); /* it has closed the channel: its end comes as SIGCHLD */
         return;
     }
-    memcpy(&type, room, sizeof(type));
-    control->on_message(control->owner, type);
+    control->on_message(control->owner, span_of(room, (size_t)size));
 }
 
 /* A pair of sockets; [0] stays here, [1] is the child's. */

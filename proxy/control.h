@@ -28,8 +28,8 @@ const char *control_program_name(enum control_program program);
 
 struct control;
 
-/* Called with the type of each message of the child, CHILD_READY or CHILD_DRAINED. */
-typedef void control_message_cb(void *owner, uint32_t type);
+/* Called with each message of the child: at least the four octets of its type, borrowed. */
+typedef void control_message_cb(void *owner, struct span message);
 
 /* Starts the process and watches its channels. HELLO is sent at once: *hello with `listeners`
  * (hello->listener_count of them), `bundle_fd` and, unless -1, `shared_fd`; all are only borrowed.

@@ -357,6 +357,13 @@ static void child_started(void *owner, struct child_process *child)
     bulletin_tell(supervisor->bulletin, child);
 }
 
+static void child_told(void *owner, struct child_process *child, struct span message)
+{
+    (void)owner;
+    (void)child;
+    (void)message;
+}
+
 static void child_gave_up(void *owner, const struct child_process *child)
 {
     struct supervisor *supervisor = owner;
@@ -434,6 +441,7 @@ static int plan_children(struct supervisor *supervisor)
     supervisor->children.health = supervisor->health;
     supervisor->children.changed = children_changed;
     supervisor->children.started = child_started;
+    supervisor->children.told = child_told;
     supervisor->children.gave_up = child_gave_up;
     supervisor->children.owner = supervisor;
     add_workers(supervisor);
