@@ -18,7 +18,7 @@
  *                          session.c       a session's life; session_table.c: what an event means
  *                          session_front.c PROXY, DETECT, NEGOTIATE, LEARN, HANDSHAKE
  *                          session_route.c which server, by who logs in; login.c reads that
- *                          session_connect.c, greet.c, identity.c   CONNECT
+ *                          session_connect.c, greet.c, greet_xclient.c, identity.c   CONNECT
  *                          relay.c         RELAY, through inspect_smtp.c or inspect_pop3.c
  *                          backend.c       its addresses: which serves, what each can do
  *                          backend_learn.c the dialogue by which one is learned and checked
