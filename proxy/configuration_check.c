@@ -16,9 +16,10 @@
 #include "proxy/socket_access.h"
 #include "proxy/tls_certificate.h"
 
-#define DAY_SECONDS  (24 * 60 * 60)
-#define WARNING_DAYS 14 /* ACME clients renew 30 days before the end: by then, something is wrong  \
-                         */
+#define DAY_SECONDS (24 * 60 * 60)
+#define WARNING_DAYS                                                                               \
+    14 /* ACME clients renew 30 days before the end: by then, something is wrong                   \
+        */
 
 /* Certificates */
 

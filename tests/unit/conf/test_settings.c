@@ -241,8 +241,8 @@ static const struct words_row bad_files[] = {
                                            "key\n    certificate = /c\n                  ^\n" },
     { "[tls default]\nkey = /k\n",
       "f:2: error: [tls default] has a key but no certificate\n    key = /k\n          ^\n" },
-    { CERTIFICATE "[tls b]\nnames = b.example\n",
-      "f:4: error: [tls b] has neither certificate and key nor a directory\n    [tls b]\n     ^\n" },
+    { CERTIFICATE "[tls b]\nnames = b.example\n", "f:4: error: [tls b] has neither certificate and "
+                                                  "key nor a directory\n    [tls b]\n     ^\n" },
     { "[tls b]\ncertificate = /c\nkey = /k\n",
       "f:1: error: [tls b] is never used alone: clients that send no server name need [tls "
       "default]\n    [tls b]\n     ^\n" },
@@ -526,7 +526,8 @@ static const struct words_row values[] = {
     { CERTIFICATE "min_version = 1.3\n",
       "\n[tls default]\ncertificate = /c\nkey = /k\ndirectory =\nnames =\nmin_version = 1.3\n" },
     { "[tls b]\ncertificate = /b\nkey = /k\n" CERTIFICATE,
-      "\n[tls default]\ncertificate = /c\nkey = /k\ndirectory =\nnames =\nmin_version = 1.2\n\n[tls "
+      "\n[tls default]\ncertificate = /c\nkey = /k\ndirectory =\nnames =\nmin_version = "
+      "1.2\n\n[tls "
       "b]\ncertificate = /b\n" },
     { CERTIFICATE "[backend smtp]\naddress = embedded\n",
       "\n[backend smtp]\naddress = embedded\npolicy = failover\nmax_connections = 0\nidentity = "
