@@ -13,6 +13,7 @@
  *                          bulletin.c      what workers are told when it changes
  *                          resolver.c      the host names of servers, looked up again and again
  *                          route_watch.c   the maps of routes, read again when they change
+ *                          log_sink.c      where the log goes: standard error, journal, syslog
  *   a worker               server.c        its loop, listeners, drain
  *                          snapshot.c      one configuration as a worker uses it
  *                          session.c       a session's life; session_table.c: what an event means
@@ -264,5 +265,6 @@ int main(int argc, char **argv)
         return check(options.path, options.probe);
     umask(0077); /* modes of folders and sockets are set on purpose */
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file too large is an error of its write */
     return run_supervisor(options.path);
 }

@@ -143,8 +143,8 @@ def test_p4_a_disk_without_room_for_a_name_is_452_too():
 
 def test_p4_a_message_larger_than_files_may_be_is_refused_for_now_and_not_there():
     """RLIMIT_FSIZE, which needs no root; the log and the sanitizers' reports stay below it."""
-    with library.Gatepost(prefix=("prlimit", f"--fsize={600 * KIB}:{600 * KIB}")) as gate:
-        assert send(gate, trap(0, 900 * KIB)).startswith(b"452 4.3.1")
+    with library.Gatepost(prefix=("prlimit", f"--fsize={1024 * KIB}:{1024 * KIB}")) as gate:
+        assert send(gate, trap(0, 1500 * KIB)).startswith(b"452 4.3.1")
         assert gate.messages() == [] and files(gate, "tmp") == []
         assert send(gate, trap(1)).startswith(b"250")
         assert own_parts(gate) == [trap(1)]
