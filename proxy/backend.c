@@ -214,6 +214,22 @@ static void keep_ticking(struct backend *backend, uint64_t ms)
         uv_timer_start(&backend->timer, on_tick, ms, 0);
 }
 
+/* `waiter` NULL: nobody waits here. */
+static bool is_next(const struct backend_address *address, const struct backend_waiter *waiter)
+{
+    const struct backend *backend = address->backend;
+
+    return health_turn(address->health, backend->worker, waiter ? waiter->ticket : 0,
+                       uv_now(backend->loop->uv));
+}
+
+static bool take(const struct backend_address *address)
+{
+    const struct backend *backend = address->backend;
+
+    return health_take(address->health, backend->worker, backend->settings->max_connections);
+}
+
 static void serve_queue(struct backend_address *address)
 {
     struct backend_waiter *waiter;
@@ -221,28 +237,25 @@ static void serve_queue(struct backend_address *address)
     while ((waiter = TAILQ_FIRST(&address->queue))) {
         bool out = !in_service(address); /* they try another one */
 
-        if (!out && !backend_take_now(address))
+        if (!out && !(is_next(address, waiter) && take(address)))
             return;
         backend_stop_waiting(waiter);
-        waiter->done(waiter, out ? -ECONNREFUSED : 0);
+        waiter->done(waiter, out ? -EAGAIN : 0);
     }
-}
-
-bool backend_take_now(struct backend_address *address)
-{
-    const struct backend *backend = address->backend;
-
-    return health_take(address->health, backend->worker, backend->settings->max_connections);
+    is_next(address, NULL);
 }
 
 int backend_take(struct backend_address *address, struct backend_waiter *waiter)
 {
-    struct backend *backend = address->backend;
+    bool first = address->backend->settings->max_connections == 0 ||
+                 (TAILQ_EMPTY(&address->queue) && is_next(address, NULL));
 
-    if (TAILQ_EMPTY(&address->queue) && backend_take_now(address))
+    if (first && take(address))
         return 0;
+    waiter->ticket = health_ticket(address->health);
     wait_in(&address->queue, waiter);
-    keep_ticking(backend, TICK_QUEUE_MS);
+    is_next(address, TAILQ_FIRST(&address->queue));
+    keep_ticking(address->backend, TICK_QUEUE_MS);
     return 1;
 }
 

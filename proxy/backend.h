@@ -30,6 +30,7 @@ struct snapshot;
 struct backend_waiter {
     TAILQ_ENTRY(backend_waiter) link;
     struct backend_waiters *in;                              /* NULL: not waiting */
+    uint32_t ticket;                                         /* for a place: who came first */
     void (*done)(struct backend_waiter *waiter, int status); /* 0, or -errno: no server answers */
 };
 TAILQ_HEAD(backend_waiters, backend_waiter);
@@ -126,10 +127,10 @@ struct backend_address *backend_choose(struct backend *backend, bool tls,
                                        uint32_t turn, uint64_t tried);
 
 /* Takes one of max_connections: 0; or 1: all are taken, `waiter` queues, and has one when `done` is
- * called with 0; with -errno: the address went out of service. What was taken is given back by
+ * called with 0; with -errno: the address is out of service. Served in the order in which they came
+ * to any worker. What was taken is given back by
  * backend_give() once the connection is closed. Learning dialogues take places too. */
 int backend_take(struct backend_address *address, struct backend_waiter *waiter);
-bool backend_take_now(struct backend_address *address); /* for those that do not queue */
 void backend_give(struct backend_address *address);
 
 /* Initialises a stream of the address's kind. 0 or -errno. */

@@ -21,8 +21,9 @@ struct learn {
     struct backend *backend;
     bool tls;
     bool stream_open, stream_closing, ended;
-    bool admitted; /* holds one of the address's max_connections */
-    int error;     /* of the first connect call; 0: none */
+    bool admitted;                /* holds one of the address's max_connections */
+    struct backend_waiter waiter; /* for it */
+    int error;                    /* of the first connect call; 0: none */
     uint32_t generation;
     uint64_t began_ms, deadline_ms;
     struct stream stream;
@@ -79,6 +80,7 @@ static void stop(struct learn *learn)
         return;
     learn->ended = true;
     learn->address->known[learn->tls].learning = NULL;
+    backend_stop_waiting(&learn->waiter);
     close_stream(learn);
     uv_close((uv_handle_t *)&learn->timer, timer_gone);
 }
@@ -276,33 +278,50 @@ static void on_connected(uv_connect_t *request, int status)
         failed(learn, -EPIPE, "cannot be written to");
 }
 
-static int try_connect(struct learn *learn)
+/* One of max_connections is ours. */
+static void admitted(struct learn *learn)
 {
     struct backend_address *address = learn->address;
-    uint64_t now = uv_now(address->backend->loop->uv);
-    int r;
+    int r = backend_stream_init(address, &learn->stream, &events, learn);
 
-    learn->admitted = backend_take_now(address);
-    if (!learn->admitted) { /* sessions have all places: busy, not down */
-        uv_timer_start(&learn->timer, on_timer, BUSY_RETRY_MS, 0);
-        return 0;
-    }
-    r = backend_stream_init(address, &learn->stream, &events, learn);
-    if (r < 0) {
+    learn->admitted = true;
+    if (r == 0) {
+        learn->handles++;
+        learn->stream_open = true;
+        r = backend_connect(address, &learn->stream, &learn->connect, on_connected);
+    } else {
         give_place(learn);
-        return r;
     }
-    learn->handles++;
-    learn->stream_open = true;
+    if (r < 0) { /* told from the loop, as every other failure */
+        learn->error = r;
+        uv_timer_start(&learn->timer, on_timer, 0, 0);
+    }
+}
+
+static void on_room(struct backend_waiter *waiter, int status)
+{
+    struct learn *learn = (struct learn *)((char *)waiter - offsetof(struct learn, waiter));
+
+    if (status < 0)
+        failed(learn, status, "is out of service");
+    else
+        admitted(learn);
+}
+
+/* Sessions may have all places: busy, not down. */
+static void try_connect(struct learn *learn)
+{
+    uint64_t now = uv_now(learn->backend->loop->uv);
+
     uv_timer_start(&learn->timer, on_timer, learn->deadline_ms > now ? learn->deadline_ms - now : 0,
                    0);
-    return backend_connect(address, &learn->stream, &learn->connect, on_connected);
+    if (backend_take(learn->address, &learn->waiter) == 0)
+        admitted(learn);
 }
 
 static void on_timer(uv_timer_t *timer)
 {
     struct learn *learn = timer->data;
-    int r = 0;
 
     if (learn->error < 0) {
         failed(learn, learn->error, "cannot be reached");
@@ -319,9 +338,7 @@ static void on_timer(uv_timer_t *timer)
     if (learn->stream_closing)
         uv_timer_start(timer, on_timer, 1, 0);
     else
-        r = try_connect(learn);
-    if (r < 0)
-        failed(learn, r, "cannot be reached");
+        try_connect(learn);
 }
 
 static void plan(struct learn *learn)
@@ -345,7 +362,6 @@ int backend_learn_start(struct backend_address *address, bool tls)
 {
     struct backend *backend = address->backend;
     struct learn *learn;
-    int r;
 
     if (address->known[tls].learning)
         return 0;
@@ -360,14 +376,11 @@ int backend_learn_start(struct backend_address *address, bool tls)
     learn->began_ms = uv_now(backend->loop->uv);
     learn->deadline_ms = learn->began_ms + backend->settings->connect_timeout_ms;
     learn->connect.data = learn->timer.data = learn;
+    learn->waiter.done = on_room;
     learn->handles = 1;
     uv_timer_init(backend->loop->uv, &learn->timer);
     plan(learn);
     address->known[tls].learning = learn;
-    r = try_connect(learn);
-    if (r < 0) { /* told from the loop, as every other failure */
-        learn->error = r;
-        uv_timer_start(&learn->timer, on_timer, 0, 0);
-    }
+    try_connect(learn);
     return 0;
 }

@@ -98,7 +98,38 @@ void health_give(struct health *health, unsigned worker)
         atomic_fetch_sub(own, 1);
 }
 
+uint32_t health_ticket(struct health *health)
+{
+    uint32_t ticket;
+
+    do
+        ticket = atomic_fetch_add(&health->tickets, 1) + 1;
+    while (ticket == 0);
+    return ticket;
+}
+
+/* Both numbers wrap around. */
+static bool waits_longer(uint64_t first, uint32_t ticket, uint64_t now_ms)
+{
+    uint32_t age_ms = (uint32_t)now_ms - (uint32_t)first;
+
+    if (first == 0 || (age_ms > HEALTH_FIRST_STALE_MS && age_ms < UINT32_MAX / 2))
+        return false;
+    return ticket == 0 || (int32_t)((uint32_t)(first >> 32) - ticket) < 0;
+}
+
+bool health_turn(struct health *health, unsigned worker, uint32_t ticket, uint64_t now_ms)
+{
+    worker %= HEALTH_WORKERS_MAX;
+    atomic_store(&health->first[worker], ticket ? (uint64_t)ticket << 32 | (uint32_t)now_ms : 0);
+    for (unsigned i = 0; i < HEALTH_WORKERS_MAX; i++)
+        if (i != worker && waits_longer(atomic_load(&health->first[i]), ticket, now_ms))
+            return false;
+    return true;
+}
+
 void health_forget_worker(struct health *health, unsigned worker)
 {
     atomic_store(&health->connections[worker % HEALTH_WORKERS_MAX], 0);
+    atomic_store(&health->first[worker % HEALTH_WORKERS_MAX], 0);
 }

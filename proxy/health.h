@@ -11,8 +11,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define HEALTH_WORKERS_MAX 64
-#define HEALTH_SLOTS       1024 /* of the addresses of a configuration and of those before it */
+#define HEALTH_WORKERS_MAX    64
+#define HEALTH_FIRST_STALE_MS 2000 /* a worker that says nothing for so long has hung; guessed */
+#define HEALTH_SLOTS          1024 /* of the addresses of a configuration and of those before it */
 #define HEALTH_BACK_OFF_FIRST                                                                      \
     500                            /* milliseconds until an address that failed is tried again ... \
                                     */
@@ -25,6 +26,9 @@ struct health {
     _Atomic uint64_t recovered_ms; /* when the last outage ended; 0: never */
     _Atomic uint64_t retry_ms;     /* the next attempt is not due before */
     _Atomic uint32_t connections[HEALTH_WORKERS_MAX];
+    _Atomic uint32_t tickets;                   /* given to those that queue for a connection */
+    _Atomic uint64_t first[HEALTH_WORKERS_MAX]; /* of each worker's queue: its ticket, and when it
+                                                   was seen (the low 32 bits); 0: nobody */
 };
 
 static inline bool health_in_service(const struct health *health)
@@ -51,6 +55,13 @@ bool health_claim_retry(struct health *health, uint64_t now_ms);
  * False: there is no room now; never exceeded, also when several workers ask at once. */
 bool health_take(struct health *health, unsigned worker, uint32_t most);
 void health_give(struct health *health, unsigned worker);
+
+/* The place in the queue, before all workers, of one that has to wait for a connection. Never 0. */
+uint32_t health_ticket(struct health *health);
+
+/* Says whom this worker would serve next (0: nobody waits here); to be said again while one waits.
+ * True: nobody who came before waits at another worker; with 0: nobody does at all. */
+bool health_turn(struct health *health, unsigned worker, uint32_t ticket, uint64_t now_ms);
 
 /* For the supervisor: this worker has died, and its connections with it. */
 void health_forget_worker(struct health *health, unsigned worker);

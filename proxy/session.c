@@ -177,9 +177,9 @@ static void backend_gone(struct stream *stream)
     struct backend_address *address = session->leaving;
 
     session->leaving = NULL;
-    handle_gone(session); /* session may be gone now */
     if (address)
         backend_give(address);
+    handle_gone(session); /* the last: its service, and with it the address, may go */
 }
 
 static void drop_pending(struct session *session)

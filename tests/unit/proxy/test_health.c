@@ -165,6 +165,66 @@ static void a_dead_worker_holds_no_place_and_others_keep_theirs(void **state)
     assert_false(health_take(&health, 5, 3));
 }
 
+static const struct turn_row {
+    const char *name;
+    struct {
+        unsigned worker;
+        uint32_t ticket;
+        uint64_t now_ms;
+        bool result;
+    } steps[6];
+} turn_rows[] = {
+    { "nobody waits", { { 0, 0, 1000, true }, { 1, 0, 1000, true } } },
+    { "who waits alone is next", { { 3, 7, 1000, true } } },
+    { "who came first is next, at whichever worker",
+      { { 0, 8, 1000, true }, { 1, 7, 1000, true }, { 0, 8, 1001, false }, { 1, 7, 1002, true } } },
+    { "who comes does not overtake those that wait elsewhere",
+      { { 0, 8, 1000, true }, { 1, 0, 1000, false } } },
+    { "who was served lets the next one on",
+      { { 0, 7, 1000, true },
+        { 1, 8, 1000, false },
+        { 0, 9, 1001, false },
+        { 1, 8, 1001, true } } },
+    { "a worker whose last one has gone holds nobody up",
+      { { 0, 7, 1000, true }, { 0, 0, 1001, true }, { 1, 8, 1001, true } } },
+    { "a worker that has hung holds nobody up",
+      { { 0, 7, 1000, true }, { 1, 8, 3000, false }, { 1, 8, 3001, true } } },
+    { "a clock that is a little behind the other's is no age",
+      { { 0, 7, 1000, true }, { 1, 8, 990, false } } },
+    { "tickets go on behind the largest number",
+      { { 0, UINT32_MAX, 1000, true }, { 1, 1, 1000, false }, { 0, 2, 1000, false } } },
+    { "milliseconds go on behind the largest number",
+      { { 0, 7, UINT32_MAX, true }, { 1, 8, (uint64_t)UINT32_MAX + 100, false } } },
+};
+
+static void those_that_wait_are_served_in_the_order_in_which_they_came(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT(turn_rows); i++) {
+        const struct turn_row *row = &turn_rows[i];
+        struct health health = { 0 };
+
+        for (size_t n = 0; n < COUNT(row->steps) && row->steps[n].now_ms > 0; n++)
+            if (health_turn(&health, row->steps[n].worker, row->steps[n].ticket,
+                            row->steps[n].now_ms) != row->steps[n].result)
+                fail_msg("%s: step %zu", row->name, n);
+    }
+}
+
+static void a_ticket_is_never_none_and_a_dead_worker_holds_nobody_up(void **state)
+{
+    struct health health = { .tickets = UINT32_MAX - 1 };
+
+    (void)state;
+    assert_int_equal(health_ticket(&health), UINT32_MAX);
+    assert_int_equal(health_ticket(&health), 1);
+    assert_int_equal(health_ticket(&health), 2);
+    assert_true(health_turn(&health, 0, 1, 1000));
+    assert_false(health_turn(&health, 1, 2, 1000));
+    health_forget_worker(&health, 0);
+    assert_true(health_turn(&health, 1, 2, 1000));
+}
+
 /* What the processes share. `inside` is counted by itself, so that a place given twice shows. */
 struct crowd {
     struct health health;
@@ -269,6 +329,8 @@ int main(void)
         cmocka_unit_test(outages_are_told_once_and_tried_again_after_a_back_off),
         cmocka_unit_test(places_are_counted_over_all_workers),
         cmocka_unit_test(a_dead_worker_holds_no_place_and_others_keep_theirs),
+        cmocka_unit_test(those_that_wait_are_served_in_the_order_in_which_they_came),
+        cmocka_unit_test(a_ticket_is_never_none_and_a_dead_worker_holds_nobody_up),
         cmocka_unit_test(processes_never_exceed_the_limit),
         cmocka_unit_test(of_many_processes_one_tells_and_one_retries),
     };
