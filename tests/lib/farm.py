@@ -14,6 +14,7 @@ import base64
 import contextlib
 import os
 import select
+import signal
 import socket
 import threading
 
@@ -38,8 +39,8 @@ class Server(Backend):
         self.listener = None
         self._lock = threading.Lock()
         self._living = set()
-        self._accepting = threading.Event()
-        self._accepting.set()
+        self._accept_lock = threading.Lock()
+        self._paused = False
         self.up()
 
     @property
@@ -94,10 +95,11 @@ class Server(Backend):
     close = down
 
     def pause(self):
-        self._accepting.clear()
+        with self._accept_lock:
+            self._paused = True
 
     def resume(self):
-        self._accepting.set()
+        self._paused = False
 
     def fill(self):
         """Takes what is left of the backlog: the connections, to be closed. Only while it is paused."""
@@ -114,14 +116,19 @@ class Server(Backend):
 
     def _accept_from(self, listener):
         while self.listener is listener:
-            if self._accepting.wait(0.02) and select.select([listener], [], [], 0.02)[0]:
-                sock, _ = listener.accept()
-                connection = Connection(self.accepted + 1, sock)
-                with self._lock:
-                    self._living.add(connection)
-                    self.most = max(self.most, sum(not self._left(one) for one in self._living))
-                    self.connections.append(connection)
-                threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+            if not select.select([] if self._paused else [listener], [], [], 0.02)[0]:
+                continue
+            with self._accept_lock:
+                if not self._paused:
+                    self._take(listener.accept()[0])
+
+    def _take(self, sock):
+        connection = Connection(self.accepted + 1, sock)
+        with self._lock:
+            self._living.add(connection)
+            self.most = max(self.most, sum(not self._left(one) for one in self._living))
+            self.connections.append(connection)
+        threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _left(self, connection):
         """A closed UNIX socket is gone at both ends; a TCP connection stands until its server closes it too."""
@@ -276,6 +283,17 @@ def behind(kind, servers, workers=1, over=None, **keys):
     sections = {"gatepost": {"workers": workers}, f"backend {kind.section}": backend,
                 f"listen {kind.port}": {"detect": "no"}}  # or each client waits for its greeting
     return library.Gatepost({f"backend {other}": None, **library.overlay(sections, over)}, users=())
+
+
+@contextlib.contextmanager
+def alone(gate, worker):
+    """The other workers stand still, so that this one gets the client."""
+    others = [pid for pid in gate.workers() if pid != worker]
+    for pid in others:
+        gate.kill(pid, signal.SIGSTOP)
+    yield
+    for pid in others:
+        gate.kill(pid, signal.SIGCONT)
 
 
 def outages(gate, item=""):
