@@ -28,7 +28,7 @@
  *                          proxy_header.c, network.c   who a trusted balancer says the client is
  *                          detect.c, hints.c, limits.c, capabilities.c, message_scan.c   pure
  *                          stream.c, tls.c, tls_*.c, tickets.c   octets, TLS
- *   the check              probe.c         -t --probe: asks every server, and reports
+ *   the check              probe.c, probe_report.c   -t --probe: asks every server, and reports
  *   shared by both         base/           spans, text, log, bundle, start of a child
  *
  * Exit codes are those of sysexits.h (supervisor.h): 64 usage, 69 port in use, 78 configuration. */

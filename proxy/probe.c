@@ -62,14 +62,8 @@ static int make_snapshot(struct probe *probe, const struct configuration *config
 
 /* -- who asks -- */
 
-struct identities {
-    gid_t gid;
-    int group_count;
-    gid_t groups[NGROUPS_MAX];
-};
-
 /* A socket that only root may connect to is of no use to the workers. */
-static int become_worker(const struct privileges *privileges, struct identities *before)
+static int become_worker(const struct privileges *privileges)
 {
     const struct account *account = &privileges->proxy;
     gid_t groups[CHILD_GROUPS_MAX];
@@ -78,20 +72,18 @@ static int become_worker(const struct privileges *privileges, struct identities 
         return 0;
     for (uint32_t i = 0; i < account->group_count; i++)
         groups[i] = account->groups[i];
-    before->gid = getegid();
-    before->group_count = getgroups(NGROUPS_MAX, before->groups);
-    if (before->group_count < 0 || setgroups(account->group_count, groups) < 0 ||
-        setegid(account->gid) < 0 || seteuid(account->uid) < 0)
+    if (setgroups(account->group_count, groups) < 0 || setegid(account->gid) < 0 ||
+        seteuid(account->uid) < 0)
         return -errno;
     return 0;
 }
 
-static int become_self(const struct privileges *privileges, const struct identities *before)
+/* But for the groups, which nothing needs any more. */
+static int become_self(const struct privileges *privileges)
 {
     if (!privileges->drop)
         return 0;
-    if (seteuid(0) < 0 || setegid(before->gid) < 0 ||
-        setgroups((size_t)before->group_count, before->groups) < 0)
+    if (seteuid(getuid()) < 0 || setegid(getgid()) < 0)
         return -errno;
     prctl(PR_SET_DUMPABLE, 1, 0, 0, 0); /* as it was before */
     return 0;
@@ -281,21 +273,20 @@ static void free_probe(struct probe *probe)
 int probe_run(const struct configuration *configuration, FILE *out)
 {
     struct probe probe = { 0 };
-    struct identities before;
     bool bad = false;
     int r = start(&probe, configuration);
 
     if (r == 0) {
         signal(SIGPIPE, SIG_IGN);
         log_set_level(LOG_LEVEL_SILENT); /* the report tells it all */
-        r = become_worker(&configuration->privileges, &before);
+        r = become_worker(&configuration->privileges);
         if (r == 0)
             r = ask_all(&probe);
         if (r == 0)
             bad = !probe_report(out, probe.snapshot, probe.backends);
         end(&probe);
         if (r == 0)
-            r = become_self(&configuration->privileges, &before);
+            r = become_self(&configuration->privileges);
     }
     free_probe(&probe);
     return r < 0 ? r : bad;
