@@ -146,8 +146,10 @@ static enum line_kind judge_continued(struct reading *reading, size_t start)
 {
     const char *line = reading->line;
 
-    if (begins_with_section(line + start))
+    if (begins_with_section(line + start)) {
+        leave_section(reading);
         return refuse(reading, start, "a section begins at the start of its line");
+    }
     if (line[find_end(line, start, "=:/")] == '=') /* a path may hold one */
         return refuse(reading, start,
                       "a setting begins at the start of its line; an indented line goes on with "
@@ -295,8 +297,10 @@ int ini_reader_read(const char *text, size_t size, const char *file,
     int result;
 
     if (is_utf16(text, size)) {
-        reading.line_number = 1;
-        refuse(&reading, 0, "the file is UTF-16; save it as UTF-8");
+        struct diagnostic_place place = { file, 1, 0, NULL, INI_FORMAT_TOPIC };
+
+        diagnostics_add(diagnostics, DIAGNOSTIC_ERROR, &place,
+                        "the file is UTF-16; save it as UTF-8");
         return -EINVAL;
     }
     if (begins_with_mark(text, size)) {

@@ -137,7 +137,11 @@ static void complain_section(struct loader *loader, const struct diagnostic_plac
         complain_form(loader, place, "there is no section [%s]; did you mean \"%s\"?", first,
                       nearest);
     else
-        complain_form(loader, place, "there is no section [%s]", first);
+        complain_form(
+            loader, place,
+            "there is no section [%s]; there are gatepost, tls, listen, backend, limits and "
+            "mailstore",
+            first);
 }
 
 static int find_section(const char *name)
@@ -170,7 +174,7 @@ static bool judge_section(struct loader *loader, const char *text,
         complain(loader, place, NULL,
                  settings_sections[found].named
                      ? "the name of a [%s] section is one word of letters, digits, - _ and ."
-                     : "the section [%s] has no name",
+                     : "the section [%s] takes no name",
                  first);
         return false;
     }
@@ -205,28 +209,57 @@ static void take_section(void *user, const char *text, const struct diagnostic_p
         note_origin(loader, NULL, &inside, 0, false);
 }
 
+/* The sections that have a key of that name: "[listen NAME] and [backend NAME]". Returns the first
+ * one; SECTION_COUNT where there is none. */
+static enum settings_section sections_of(const char *key, char *into, size_t room)
+{
+    enum settings_section first = SECTION_COUNT;
+    size_t used = 0;
+
+    *into = '\0';
+    for (int i = SECTION_COUNT - 1; i >= 0; i--)
+        if (settings_key_find((enum settings_section)i, key))
+            first = (enum settings_section)i;
+    for (int i = first; i < SECTION_COUNT && used < room; i++)
+        if (settings_key_find((enum settings_section)i, key))
+            used += (size_t)snprintf(into + used, room - used, "%s[%s%s]", used ? " and " : "",
+                                     settings_sections[i].name,
+                                     settings_sections[i].named ? " NAME" : "");
+    return first;
+}
+
+/* A key that stands in the wrong section: what is to be read is in the right one. False: it is in
+ * none. */
+static bool complain_misplaced(struct loader *loader, const struct ini_entry *entry)
+{
+    enum settings_section here = loader->section, there;
+    char sections[120];
+
+    there = sections_of(entry->key, sections, sizeof(sections));
+    if (there == SECTION_COUNT)
+        return false;
+    loader->section = there;
+    complain(loader, &entry->place, entry->key, "there is no key \"%s\" in [%s]; it belongs to %s",
+             entry->key, settings_sections[here].name, sections);
+    loader->section = here;
+    return true;
+}
+
 /* An unknown key: it may be a typing mistake, or stand in the wrong section. */
 static void complain_key(struct loader *loader, const struct ini_entry *entry)
 {
     const char *section = settings_sections[loader->section].name;
     const char *nearest = settings_key_nearest(loader->section, entry->key);
-    enum settings_section here = loader->section;
 
-    for (int i = 0; !nearest && i < SECTION_COUNT; i++) {
-        if (settings_key_find((enum settings_section)i, entry->key)) {
-            loader->section = (enum settings_section)i; /* what is to be read is there */
-            complain(loader, &entry->place, entry->key,
-                     "there is no key \"%s\" in [%s]; it belongs to [%s%s]", entry->key, section,
-                     settings_sections[i].name, settings_sections[i].named ? " NAME" : "");
-            loader->section = here;
-            return;
-        }
-    }
     if (nearest)
         complain(loader, &entry->place, nearest,
                  "there is no key \"%s\" in [%s]; did you mean \"%s\"?", entry->key, section,
                  nearest);
-    else
+    else if (strncmp(entry->key, "x_", 2) == 0)
+        complain_form(loader, &entry->place,
+                      "there is no key \"%s\" in [%s]; keys of your own begin with x-", entry->key,
+                      section);
+    else if (!complain_misplaced(loader, entry))
         complain(loader, &entry->place, NULL, "there is no key \"%s\" in [%s]", entry->key,
                  section);
 }

@@ -133,6 +133,9 @@ void settings_report(const struct settings *settings, struct diagnostics *diagno
                      enum diagnostic_kind kind, const struct settings_ref *ref, const char *format,
                      ...) __attribute__((format(printf, 5, 6)));
 
+/* Does a file say anything of it that is in effect? */
+bool settings_written(const struct settings *settings, const struct settings_ref *ref);
+
 /* Was what the file says of it refused, so that its value is only the default? (After
  * settings_read_file().) */
 bool settings_refused(const struct settings *settings, const struct settings_ref *ref);

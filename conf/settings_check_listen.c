@@ -351,19 +351,6 @@ static void warn_about_missing_tls(const struct check *check)
                     "TLS is not offered (listen %s): [tls default] has no certificate", names);
 }
 
-/* Worth saying only where nothing is wrong: an error may be the cause. */
-static void warn_about_no_port(const struct check *check)
-{
-    if (check->diagnostics->errors > 0)
-        return;
-    for (size_t i = 0; i < check->settings->listen_count; i++)
-        if (is_open(check, listen_at(check, i)))
-            return;
-    warn_of_all(check, SECTION_BACKEND, "address",
-                "no port is opened: no [backend] has an address (embedded, or unix:/path or "
-                "host:port of a server)");
-}
-
 const struct settings_listen *check_loop(const struct check *check, const char *address)
 {
     for (size_t i = 0; i < check->settings->listen_count; i++) {
@@ -392,5 +379,4 @@ void check_warn_of_listens(const struct check *check)
 {
     warn_about_missing_tls(check);
     warn_about_passwords(check);
-    warn_about_no_port(check);
 }

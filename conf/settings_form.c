@@ -151,7 +151,7 @@ const char *form_backend_fault(const char *text)
     if (form_is_host_port(text))
         return NULL;
     if (strcasecmp(text, "embedded") == 0)
-        return "is written in small letters";
+        return "has to be in small letters";
     if (*text == '/')
         return "is a path: write unix: before it";
     if (strchr(text, ':') && form_is_address(text))

@@ -108,19 +108,20 @@ struct settings_origin *settings_origins_find(const struct settings_origins *ori
     return NULL;
 }
 
-/* Where the item stands in the line, as a whole; NULL: not there. */
+/* Where the item stands in the line, as a whole, for the last time; NULL: not there. */
 static const char *find_item(const char *line, const char *item)
 {
     static const char between[] = ", \t";
+    const char *found = NULL;
 
     for (line += strspn(line, between); *line; line += strspn(line, between)) {
         size_t size = strcspn(line, between);
 
         if (size == strlen(item) && memcmp(line, item, size) == 0)
-            return line;
+            found = line;
         line += size;
     }
-    return NULL;
+    return found;
 }
 
 const struct settings_origin *settings_origins_find_item(const struct settings_origins *origins,
@@ -128,6 +129,8 @@ const struct settings_origin *settings_origins_find_item(const struct settings_o
                                                          const char *name, const char *key,
                                                          const char *item, unsigned *ret_column)
 {
+    const struct settings_origin *last = NULL;
+
     for (size_t i = 0; i < origins->count; i++) {
         const struct settings_origin *origin = &origins->items[i];
         const char *text = origin->place.text, *found;
@@ -138,8 +141,8 @@ const struct settings_origin *settings_origins_find_item(const struct settings_o
         found = find_item(text + origin->value_column - 1, item);
         if (found) {
             *ret_column = (unsigned)(found - text) + 1;
-            return origin;
+            last = origin;
         }
     }
-    return NULL;
+    return last;
 }

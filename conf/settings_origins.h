@@ -36,8 +36,8 @@ struct settings_origin *settings_origins_find(const struct settings_origins *ori
                                               enum settings_section section, const char *name,
                                               const char *key);
 
-/* The line of the key's value that holds this item of a list, and the column where it begins; NULL
- * where none does. */
+/* The line of the key's value that holds this item of a list, and the column where it begins; the
+ * last one where there are several, since that is one too many. NULL where none does. */
 const struct settings_origin *settings_origins_find_item(const struct settings_origins *origins,
                                                          enum settings_section section,
                                                          const char *name, const char *key,

@@ -75,6 +75,14 @@ void settings_report(const struct settings *settings, struct diagnostics *diagno
     va_end(arguments);
 }
 
+bool settings_written(const struct settings *settings, const struct settings_ref *ref)
+{
+    const struct settings_origin *origin =
+        settings_origins_find(settings->origins, section_of(ref), ref->name, ref->key);
+
+    return origin && !origin->unused;
+}
+
 bool settings_refused(const struct settings *settings, const struct settings_ref *ref)
 {
     const struct settings_origin *origin =

@@ -12,6 +12,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define LIST_LINE_MAX 100 /* column at which a printed list goes on in the next line */
 #define CHOICES_MAX   5
@@ -71,13 +72,14 @@ static int fault_at(struct value_fault *fault, size_t offset, const char *format
 
 /* What no value may hold. ; and # are refused because a comment was meant, quotes because they
  * would stay in it. */
-static int judge_text(const char *text, struct value_fault *fault)
+static int judge_text(const struct settings_key *key, const char *text, struct value_fault *fault)
 {
     if (*text == '"' || *text == '\'')
         return fault_at(fault, 0, "values are written without quotes");
     for (size_t i = 0; text[i]; i++) {
         if (text[i] == ';')
-            return fault_at(fault, i, "a comment needs a blank before its ;");
+            return fault_at(fault, i, "a comment needs a blank before its ;%s",
+                            key->kind == KIND_LIST ? ", and a list has commas" : "");
         if (text[i] == '#' && (i == 0 || isblank((unsigned char)text[i - 1])))
             return fault_at(fault, i, "a comment behind a value begins with ;");
     }
@@ -232,6 +234,8 @@ static int parse_unit(enum settings_kind kind, const char *text, size_t digits,
     join_units(units, count, names, sizeof(names));
     if (!text[offset])
         return fault_at(fault, digits, "the unit is missing: %s", names);
+    if (strpbrk(text + offset, "0123456789"))
+        return fault_at(fault, offset, "one number has one unit: %s", names);
     return fault_at(fault, offset, "\"%s\" is no unit here: %s", text + offset, names);
 }
 
@@ -255,8 +259,13 @@ static int parse_number(const struct settings_key *key, const char *text, void *
     bool overflow = false;
     int result;
 
+    if (*text == '-' && isdigit((unsigned char)text[1]))
+        return judge_range(key, true, 0, fault);
     if (digits == 0)
         return fault_at(fault, 0, "%s needs a whole number", key->name);
+    if (text[digits] == '.' || text[digits] == ',')
+        return fault_at(fault, digits, "%s needs a whole number%s", key->name,
+                        key->kind == KIND_COUNT ? "" : ", perhaps of a smaller unit");
     for (size_t i = 0; i < digits; i++)
         if (__builtin_mul_overflow(number, UINT64_C(10), &number) ||
             __builtin_add_overflow(number, (uint64_t)(text[i] - '0'), &number))
@@ -279,11 +288,35 @@ static int parse_number(const struct settings_key *key, const char *text, void *
     return VALUE_GOOD;
 }
 
+/* What other programs write for no and yes. NULL: nobody does. */
+static const char *other_boolean(const char *text)
+{
+    static const char *const words[][3] = { { "false", "off", "0" }, { "true", "on", "1" } };
+
+    for (size_t i = 0; i < 2; i++)
+        for (size_t j = 0; j < 3; j++)
+            if (strcasecmp(words[i][j], text) == 0)
+                return choices[KIND_BOOLEAN][i];
+    return NULL;
+}
+
+static int fault_choice(const struct settings_key *key, const char *text, size_t count,
+                        struct value_fault *fault)
+{
+    const char *nearest = diagnostics_nearest(text, choices[key->kind], count);
+    char words[80];
+
+    if (key->kind == KIND_BOOLEAN && !nearest)
+        nearest = other_boolean(text);
+    join_choices(key->kind, " or ", words, sizeof(words));
+    if (nearest)
+        return fault_at(fault, 0, "%s must be %s; did you mean \"%s\"?", key->name, words, nearest);
+    return fault_at(fault, 0, "%s must be %s", key->name, words);
+}
+
 static int parse_choice(const struct settings_key *key, const char *text, void *member,
                         struct value_fault *fault)
 {
-    const char *nearest;
-    char words[80];
     size_t count = 0;
 
     for (; count < CHOICES_MAX && choices[key->kind][count]; count++) {
@@ -295,17 +328,13 @@ static int parse_choice(const struct settings_key *key, const char *text, void *
             return VALUE_GOOD;
         }
     }
-    join_choices(key->kind, " or ", words, sizeof(words));
-    nearest = diagnostics_nearest(text, choices[key->kind], count);
-    if (nearest)
-        return fault_at(fault, 0, "%s must be %s; did you mean \"%s\"?", key->name, words, nearest);
-    return fault_at(fault, 0, "%s must be %s", key->name, words);
+    return fault_choice(key, text, count, fault);
 }
 
 int settings_value_parse(const struct settings_key *key, const char *text, void *member,
                          struct value_fault *ret_fault)
 {
-    int result = judge_text(text, ret_fault);
+    int result = judge_text(key, text, ret_fault);
 
     if (result != VALUE_GOOD)
         return result;
@@ -339,7 +368,7 @@ int settings_value_parse(const struct settings_key *key, const char *text, void 
 int settings_value_append(const struct settings_key *key, const char *text, void *member,
                           struct value_fault *ret_fault)
 {
-    int result = judge_text(text, ret_fault);
+    int result = judge_text(key, text, ret_fault);
 
     if (result != VALUE_GOOD)
         return result;

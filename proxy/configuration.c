@@ -82,6 +82,26 @@ static struct span pem_span(const struct pem_file *file)
     return span_of(file->data, file->size);
 }
 
+/* Do they belong together? `certificate` and `key` name the files. */
+static void check_pair(const struct settings *settings, const struct settings_tls *tls,
+                       const struct pem_file *certificate, const struct pem_file *key,
+                       struct diagnostics *diagnostics)
+{
+    const char *path = tls->certificate.items[0];
+    struct settings_ref ref = { "tls", tls->name, "certificate", path };
+    char room[512];
+    struct text words = TEXT_OVER(room);
+    int r = tls_context_check(pem_span(certificate), pem_span(key), &words);
+
+    if (r == -EKEYREJECTED) {
+        ref.key = "key";
+        ref.item = path = tls->key.items[0];
+    }
+    if (r < 0)
+        settings_report(settings, diagnostics, DIAGNOSTIC_ERROR, &ref, "[tls %s] %s = %s: %s",
+                        tls->name, ref.key, path, text_str(&words));
+}
+
 static void load_tls(struct configuration *configuration, size_t index,
                      struct diagnostics *diagnostics)
 {
@@ -89,9 +109,6 @@ static void load_tls(struct configuration *configuration, size_t index,
     const struct settings_tls *tls = &settings->tls[index];
     struct pem_file *certificate = &configuration->certificates[index];
     struct pem_file *key = &configuration->keys[index];
-    struct settings_ref ref = { "tls", tls->name, "certificate", NULL };
-    char room[512];
-    struct text words = TEXT_OVER(room);
 
     if (tls->certificate.count > 0)
         read_pem(settings, tls, "certificate", tls->certificate.items[0], diagnostics, certificate);
@@ -102,11 +119,8 @@ static void load_tls(struct configuration *configuration, size_t index,
     if (certificate->data)
         configuration_check_certificate(settings, tls, tls->certificate.items[0],
                                         pem_span(certificate), diagnostics);
-    ref.item = tls->certificate.count > 0 ? tls->certificate.items[0] : NULL;
-    if (certificate->data && key->data &&
-        tls_context_check(pem_span(certificate), pem_span(key), &words) < 0)
-        settings_report(settings, diagnostics, DIAGNOSTIC_ERROR, &ref,
-                        "[tls %s] certificate = %s: %s", tls->name, ref.item, text_str(&words));
+    if (certificate->data && key->data)
+        check_pair(settings, tls, certificate, key, diagnostics);
 }
 
 static int load_all_tls(struct configuration *configuration, struct diagnostics *diagnostics)
@@ -201,7 +215,8 @@ static void check_ports(const struct settings *settings, struct diagnostics *dia
         open += settings_listen_open(settings, &settings->listens[i]);
     if (open == 0)
         settings_report(settings, diagnostics, DIAGNOSTIC_ERROR, &ref,
-                        "nothing to serve: at least one [backend] needs an address");
+                        "no port is opened: no [backend] behind one has an address (embedded, or "
+                        "unix:/path or host:port of a server)");
 }
 
 int configuration_load(const char *path, struct diagnostics *diagnostics,

@@ -102,6 +102,7 @@ static void check_hostname(const struct settings *settings, const struct setting
                            const char *path, const struct tls_certificate *certificate,
                            struct diagnostics *diagnostics)
 {
+    struct settings_ref hostname = { "gatepost", "", "hostname", NULL };
     char room[600];
     struct text words = TEXT_OVER(room);
 
@@ -109,7 +110,8 @@ static void check_hostname(const struct settings *settings, const struct setting
         return;
     text_printf(&words, "certificate = %s: ", path);
     put_names_of(certificate, &words);
-    text_printf(&words, ", not for hostname = %s: clients that connect to that name refuse it",
+    text_printf(&words, ", not for %s%s: clients that connect to that name refuse it",
+                settings_written(settings, &hostname) ? "hostname = " : "this host's name ",
                 settings->gatepost.hostname);
     warn_of_tls(settings, tls, "certificate", path, diagnostics, &words);
 }
@@ -171,7 +173,10 @@ static void put_remedy(const struct socket_obstacle *obstacle, const struct open
 {
     const struct group *group = getgrgid(obstacle->gid);
 
-    if (!obstacle->group_would_do || !group)
+    if (obstacle->uid == opener->account->uid)
+        text_puts(words,
+                  obstacle->folder ? "; let its owner enter it" : "; let its owner write to it");
+    else if (!obstacle->group_would_do || !group)
         text_puts(words, obstacle->folder ? "; let a group enter it" : "; let a group write to it");
     else if (opener->by_groups)
         text_printf(words, "; [gatepost] groups = %s would do", group->gr_name);
@@ -179,7 +184,8 @@ static void put_remedy(const struct socket_obstacle *obstacle, const struct open
         text_printf(words, "; the group %s would do", group->gr_name);
 }
 
-/* "user = nobody may not open unix:/run/a/s: the folder /run/a is of root:postfix, mode 0750; ..."
+/* "user = nobody may not open unix:/run/a/s: the folder /run/a belongs to root:postfix, mode 0750;
+ * ..."
  */
 static void warn_of_socket(const struct settings *settings, const struct settings_ref *ref,
                            const char *path, const struct opener *opener,
@@ -197,7 +203,7 @@ static void warn_of_socket(const struct settings *settings, const struct setting
         text_printf(&words, "%s is no socket", path);
         break;
     case SOCKET_ACCESS_CLOSED:
-        text_printf(&words, "%s may not open unix:%s: %s%s is of ", opener->words, path,
+        text_printf(&words, "%s may not open unix:%s: %s%s belongs to ", opener->words, path,
                     obstacle.folder ? "the folder " : "", obstacle.folder ? obstacle.path : "it");
         put_owner(&obstacle, &words);
         put_remedy(&obstacle, opener, &words);
@@ -219,7 +225,7 @@ static struct opener opener_of(const struct privileges *privileges, const char *
     if (privileges->drop)
         snprintf(room, 300, "%s = %s", key, name);
     else
-        strcpy(room, "who runs this");
+        strcpy(room, "who runs Gatepost");
     return (struct opener){ room, account, privileges->drop && strcmp(key, "user") == 0 };
 }
 

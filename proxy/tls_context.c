@@ -289,7 +289,7 @@ int tls_context_check(struct span certificate, struct span key, struct text *int
         return status;
     text_printf(into, "%sthe certificate has expired on %s", status < 0 ? "; " : "",
                 tls_date(facts.ends, date));
-    return -EINVAL;
+    return status < 0 ? status : -EINVAL;
 }
 
 /* --- building --- */

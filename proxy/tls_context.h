@@ -21,8 +21,8 @@ int tls_context_new(const struct settings *settings, const struct bundle *bundle
                     struct tls_context **ret_context);
 void tls_context_free(struct tls_context *context);
 
-/* For the supervisor: is this certificate and key usable (parse, match, not expired)? 0, or -EINVAL
- * with words in `into`. */
+/* For the supervisor: is this certificate and key usable (parse, match, not expired)? 0, or with
+ * words in `into` -EINVAL, or -EKEYREJECTED where it is the key's fault (alone or as well). */
 int tls_context_check(struct span certificate, struct span key, struct text *into);
 
 #endif

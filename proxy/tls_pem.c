@@ -57,6 +57,12 @@ static int use_chain(SSL_CTX *ssl_ctx, BIO *pem, struct text *into)
     return at_end() ? 0 : tls_put_words(into, "the certificate chain does not parse");
 }
 
+/* Is there a PEM block of that kind? */
+static bool holds(struct span pem, const char *end_of_line)
+{
+    return span_search(pem, span_of_text(end_of_line)) < pem.size;
+}
+
 static int use_certificate(SSL_CTX *ssl_ctx, struct span certificate, struct text *into)
 {
     BIO *pem = BIO_new_mem_buf(certificate.data, (int)certificate.size);
@@ -64,7 +70,9 @@ static int use_certificate(SSL_CTX *ssl_ctx, struct span certificate, struct tex
     int status;
 
     if (!leaf)
-        status = tls_put_words(into, "the certificate does not parse");
+        status = tls_put_words(into, holds(certificate, " PRIVATE KEY-----")
+                                         ? "the certificate does not parse: here is a private key"
+                                         : "the certificate does not parse");
     else if (!SSL_CTX_use_certificate(ssl_ctx, leaf))
         status = tls_put_words(into, "the certificate cannot be used");
     else
@@ -81,12 +89,15 @@ static int use_key(SSL_CTX *ssl_ctx, struct span key, struct text *into)
     int status = 0;
 
     if (!private)
-        status = tls_put_words(into, "the private key does not parse, or wants a pass phrase");
+        status =
+            tls_put_words(into, holds(key, " CERTIFICATE-----")
+                                    ? "the private key does not parse: here is a certificate"
+                                    : "the private key does not parse, or wants a pass phrase");
     else if (!SSL_CTX_use_PrivateKey(ssl_ctx, private) || !SSL_CTX_check_private_key(ssl_ctx))
         status = tls_put_words(into, "the private key does not belong to the certificate");
     EVP_PKEY_free(private);
     BIO_free(pem);
-    return status;
+    return status < 0 ? -EKEYREJECTED : 0;
 }
 
 int tls_pem_use_pair(SSL_CTX *ssl_ctx, struct span certificate, struct span key, struct text *into)

@@ -146,6 +146,9 @@ static const struct row rows[] = {
       "f:4: error: a section begins at the start of its line\n     [c\n     ^\n"
       "f:5: error: a section begins at the start of its line\n     [ d]:\n     ^\n",
       0 },
+    { "an indented section: its settings are not those of the section above",
+      "[a]\n [b]\nk = v\n[c]\nl = w\n", "[a]@1:1 [c]@4:1 l=w@5:5 ",
+      "f:2: error: a section begins at the start of its line\n     [b]\n     ^\n", 0 },
     { "an indented line behind a section", "[a]\n  v\n", "[a]@1:1 ",
       "f:2: error: an indented line goes on with a setting, but there is none above it\n      v\n  "
       "    ^\n",
@@ -171,9 +174,9 @@ static const struct row rows[] = {
       "^\n",
       10 },
     { "UTF-16: told once", "\xff\xfe[\0a\0]\0\n\0k\0", "",
-      "f:1: error: the file is UTF-16; save it as UTF-8\n    \n    ^\n", 12 },
+      "f:1: error: the file is UTF-16; save it as UTF-8\n", 12 },
     { "UTF-16, the other way round", "\xfe\xff\0[\0a\0]", "",
-      "f:1: error: the file is UTF-16; save it as UTF-8\n    \n    ^\n", 8 },
+      "f:1: error: the file is UTF-16; save it as UTF-8\n", 8 },
     { "UTF-16 without a mark", "[\0a\0]\0", "",
       "f:1: error: the line holds a NUL; a settings file is plain text in UTF-8\n    [\n     ^\n",
       6 },

@@ -204,7 +204,7 @@ static const struct fault_row {
     { form_backend_fault, "unix:/run/", "names a folder, not a socket" },
     { form_backend_fault, "/run/smtp.sock", "is a path: write unix: before it" },
     { form_backend_fault, "/run/smtp.sock:25", "is a path: write unix: before it" },
-    { form_backend_fault, "EMBEDDED", "is written in small letters" },
+    { form_backend_fault, "EMBEDDED", "has to be in small letters" },
     { form_backend_fault, "2001:db8::1",
       "is an IPv6 address: write it in brackets, with a port: [2001:db8::1]:25" },
     { form_backend_fault, "2001:db8::1:25",

@@ -90,13 +90,18 @@ static void what_cannot_be_used_is_refused_in_words(void **state)
     static const struct {
         const char *name;
         const struct pem_pair *certificate, *key;
+        int status;
         const char *words;
     } rows[] = {
-        { "a good pair", &first, &first, NULL },
-        { "a key of another certificate", &first, &second,
+        { "a good pair", &first, &first, 0, NULL },
+        { "a key of another certificate", &first, &second, -EKEYREJECTED,
           "the private key does not belong to the certificate" },
-        { "an expired certificate", &old, &old, "the certificate has expired" },
-        { "a weak key", &weak, &weak, "the certificate cannot be used (ee key too small)" },
+        { "an expired certificate", &old, &old, -EINVAL, "the certificate has expired on 20" },
+        { "an expired certificate and another's key", &old, &first, -EKEYREJECTED,
+          "the private key does not belong to the certificate (key values mismatch); the "
+          "certificate has expired on 20" },
+        { "a weak key", &weak, &weak, -EINVAL,
+          "the certificate cannot be used (ee key too small)" },
     };
 
     (void)state;
@@ -107,7 +112,7 @@ static void what_cannot_be_used_is_refused_in_words(void **state)
                                        span_of_text(rows[i].key->key), &words);
 
         print_message("  %s\n", rows[i].name);
-        assert_int_equal(status, rows[i].words ? -EINVAL : 0);
+        assert_int_equal(status, rows[i].status);
         if (rows[i].words)
             assert_memory_equal(text_str(&words), rows[i].words, strlen(rows[i].words));
         assert_int_equal(ERR_peek_error(), 0);
@@ -132,7 +137,7 @@ static void text_that_is_no_pem_is_refused(void **state)
         words = TEXT_OVER(room);
         assert_int_equal(tls_context_check(span_of_text(first.certificate),
                                            span_of_text(broken_certificates[i]), &words),
-                         -EINVAL);
+                         -EKEYREJECTED);
         assert_non_null(strstr(text_str(&words), "the private key does not parse"));
     }
     words = TEXT_OVER(room);
@@ -143,6 +148,25 @@ static void text_that_is_no_pem_is_refused(void **state)
     snprintf(chain, sizeof(chain), "%s%s", first.certificate, second.certificate);
     words = TEXT_OVER(room);
     assert_int_equal(tls_context_check(span_of_text(chain), span_of_text(first.key), &words), 0);
+}
+
+static void swapped_files_are_told(void **state)
+{
+    char room[256];
+    struct text words = TEXT_OVER(room);
+
+    (void)state;
+    assert_int_equal(
+        tls_context_check(span_of_text(first.key), span_of_text(first.certificate), &words),
+        -EINVAL);
+    assert_non_null(
+        strstr(text_str(&words), "the certificate does not parse: here is a private key"));
+    words = TEXT_OVER(room);
+    assert_int_equal(
+        tls_context_check(span_of_text(first.certificate), span_of_text(first.certificate), &words),
+        -EKEYREJECTED);
+    assert_non_null(
+        strstr(text_str(&words), "the private key does not parse: here is a certificate"));
 }
 
 static void an_encrypted_key_is_refused_without_asking(void **state)
@@ -156,7 +180,8 @@ static void an_encrypted_key_is_refused_without_asking(void **state)
     PEM_write_bio_PKCS8PrivateKey(out, key, EVP_aes_128_cbc(), "hush", 4, NULL, NULL);
     pem_of_bio(out, locked, sizeof(locked));
     assert_int_equal(
-        tls_context_check(span_of_text(first.certificate), span_of_text(locked), &words), -EINVAL);
+        tls_context_check(span_of_text(first.certificate), span_of_text(locked), &words),
+        -EKEYREJECTED);
     assert_non_null(strstr(text_str(&words), "wants a pass phrase"));
     EVP_PKEY_free(key);
     BIO_free(in);
@@ -481,6 +506,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_cannot_be_used_is_refused_in_words),
         cmocka_unit_test(text_that_is_no_pem_is_refused),
+        cmocka_unit_test(swapped_files_are_told),
         cmocka_unit_test(an_encrypted_key_is_refused_without_asking),
         cmocka_unit_test(no_section_with_a_certificate_means_no_tls),
         cmocka_unit_test(one_bad_section_spoils_the_context),
