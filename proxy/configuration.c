@@ -215,7 +215,7 @@ static void check_ports(const struct settings *settings, struct diagnostics *dia
         open += settings_listen_open(settings, &settings->listens[i]);
     if (open == 0)
         settings_report(settings, diagnostics, DIAGNOSTIC_ERROR, &ref,
-                        "no port is opened: no [backend] behind one has an address (embedded, or "
+                        "no port is opened: none has a [backend] with an address (embedded, or "
                         "unix:/path or host:port of a server)");
 }
 
