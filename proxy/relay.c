@@ -378,6 +378,20 @@ void relay_client_gone(struct session *session)
     session_abort(session, false, NULL);
 }
 
+/* The server has left between commands. RFC 5321 section 3.8: 421 may come unasked, for the client
+ * to find in the place of its next reply. RFC 1939 section 3: a POP3 server says nothing. */
+static void backend_left(struct session *session)
+{
+    if (inspector_facts(&session->inspector)->quit) {
+        session_finish(session, NULL);
+        return;
+    }
+    if (session->rule->protocol == PROTOCOL_SMTP && !inspector_in_reply(&session->inspector) &&
+        !session_reply_event(session, NEGOTIATE_BACKEND_LOST))
+        return;
+    session_finish(session, "the server closed the connection");
+}
+
 void relay_backend_end(struct session *session)
 {
     bool owes;
@@ -400,9 +414,7 @@ void relay_backend_end(struct session *session)
     if (owes || session->how != STREAM_END_CLEAN)
         backend_suspect(session->address);
     if (!owes) {
-        session_finish(session, inspector_facts(&session->inspector)->quit
-                                    ? NULL
-                                    : "the server closed the connection");
+        backend_left(session);
         return;
     }
     if (inspector_in_reply(

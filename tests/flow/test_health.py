@@ -285,6 +285,21 @@ def test_a_banner_of_554_is_passed_as_it_is_and_takes_nothing_out(folder):
         gate.wait_idle()
 
 
+@pytest.mark.parametrize("after", ["EHLO", "MAIL", "RCPT"])
+def test_a_server_that_leaves_between_commands_is_told_the_client_in_words(folder, after):
+    with Server(folder / "a.sock", SMTP.script("a")) as a, behind(SMTP, [a]) as gate:
+        with Wire(gate.port("smtp")) as wire:
+            SMTP.ask(wire, "anna")
+            wire.expect("250")
+            if after == "RCPT":
+                wire.command("RCPT TO:<anna@gatepost.test>", "250")
+            if after == "EHLO":
+                wire.command("RSET", "250")
+            a.down()
+            assert wire.read_all().startswith(b"421 4.4.2 ") and wire.eof == "fin"
+        gate.wait_idle()
+
+
 # checks
 
 
