@@ -1,0 +1,44 @@
+/* Listening sockets that the service manager has bound for us: socket activation, sd_listen_fds(3).
+ *
+ * LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES say which descriptors are such. Each belongs to the
+ * listener that would bind the same address and port; what is not passed is bound as usual, and a
+ * descriptor that no listener asks for is an error: its port would be open with nobody behind it.
+ * Descriptors are kept until the end, so that a listener that goes and comes back finds its own. */
+#ifndef GATEPOST_PROXY_ACTIVATION_H
+#define GATEPOST_PROXY_ACTIVATION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/socket.h>
+
+#include "conf/settings.h"
+
+struct activation_socket {
+    int fd;
+    bool taken;
+    char name[136];                  /* of the socket's unit, escaped; "" where it is not told */
+    struct sockaddr_storage address; /* what it is bound to */
+};
+
+struct activation {
+    struct activation_socket *sockets;
+    size_t count;
+};
+
+/* Takes the descriptors, and the variables out of the environment. 0 also where nothing was passed;
+ * -EINVAL after a log line for each that cannot be a listener of ours, or -ENOMEM. */
+int activation_init(struct activation *ret_activation);
+
+/* Closes all of them; our manager still has its own. */
+void activation_deinit(struct activation *activation);
+
+/* The socket that was passed for this address and port: a descriptor for the caller to close, that
+ * listens with `backlog`. -ENOENT: there is none; or another -errno. */
+int activation_take(struct activation *activation, const struct sockaddr_storage *address,
+                    int backlog);
+
+/* Call when all listeners are open. 0, or -EINVAL after a log line for each descriptor that no
+ * listener has ever taken, with what is to be changed. */
+int activation_check(const struct activation *activation, const struct settings *settings);
+
+#endif
