@@ -1,4 +1,4 @@
-/* UTF-8 as far as settings need it (RFC 3629). PURE. Private to conf/. */
+/* UTF-8 as far as it is looked at (RFC 3629). PURE. */
 #ifndef GATEPOST_CONF_UTF8_H
 #define GATEPOST_CONF_UTF8_H
 

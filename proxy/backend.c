@@ -329,8 +329,10 @@ void backend_failed(struct backend_address *address, uint64_t began_ms, int erro
 
     if (is_ours(error) || is_empty(address)) /* empty: its name has lost it meanwhile */
         return;
-    if (health_failed(address->health, began_ms, uv_now(backend->loop->uv)))
+    if (health_failed(address->health, began_ms, uv_now(backend->loop->uv))) {
         log_outage(address, error, words);
+        note_fault(address, error, words);
+    }
     if (!health_in_service(address->health))
         keep_ticking(backend, TICK_OUT_MS);
 }

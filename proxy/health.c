@@ -28,6 +28,7 @@ bool health_failed(struct health *health, uint64_t began_ms, uint64_t now_ms)
     atomic_store(&health->retry_ms, now_ms + back_off_ms(1)); /* before anybody may claim */
     if (!atomic_compare_exchange_strong(&health->failures, &none, 1))
         return false;
+    atomic_store(&health->failed_ms, now_ms);
     atomic_fetch_add(&health->generation, 1);
     return true;
 }

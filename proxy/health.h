@@ -23,6 +23,7 @@
 struct health {
     _Atomic uint32_t failures;     /* in a row; 0: in service */
     _Atomic uint32_t generation;   /* grows with each outage: what was learned before is void */
+    _Atomic uint64_t failed_ms;    /* when the last outage began; 0: never */
     _Atomic uint64_t recovered_ms; /* when the last outage ended; 0: never */
     _Atomic uint64_t retry_ms;     /* the next attempt is not due before */
     _Atomic uint32_t connections[HEALTH_WORKERS_MAX];

@@ -322,6 +322,8 @@ void negotiate_event(const struct dialogue_rule *rule, enum negotiate_event even
                                         "-ERR Too many failed logins" },
         [NEGOTIATE_SHUTDOWN] = { "421 4.3.2 Shutting down, please connect again",
                                  "-ERR [SYS/TEMP] Shutting down, please connect again" },
+        [NEGOTIATE_KICKED] = { "421 4.3.2 This session was ended by the operator",
+                               "-ERR [SYS/TEMP] This session was ended by the operator" },
         [NEGOTIATE_TOO_MANY] = { "421 4.3.2 Too many sessions, please try again later",
                                  "-ERR [SYS/TEMP] Too many sessions, please try again later" },
         [NEGOTIATE_TIMEOUT] = { "421 4.4.2 Timeout", NULL },

@@ -83,6 +83,7 @@ enum negotiate_event {
                                  [SYS/TEMP]; the session goes on */
     NEGOTIATE_TOO_MANY_LOGINS, /* that failed: 421 4.7.0 / -ERR */
     NEGOTIATE_SHUTDOWN,        /* 421 4.3.2 / -ERR [SYS/TEMP] */
+    NEGOTIATE_KICKED,          /* the operator ended it: 421 4.3.2 / -ERR [SYS/TEMP] */
     NEGOTIATE_TOO_MANY,        /* too many sessions: 421 4.3.2 / -ERR [SYS/TEMP] */
     NEGOTIATE_TIMEOUT,      /* 421 4.4.2; POP3: nothing, the session closes without words (RFC 1939
                                section 3) */

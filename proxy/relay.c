@@ -286,6 +286,10 @@ void relay_backend_data(struct session *session)
     if (session->state != ST_RELAY)
         return;
     note_secret(session);
+    if (session->kicked) {
+        session_kick(session);
+        return;
+    }
     if (session->held.size > 0)
         relay_resume(session);
     if (session->state == ST_RELAY)

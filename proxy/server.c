@@ -19,6 +19,7 @@
 #include "proxy/base/log.h"
 #include "proxy/listener.h"
 #include "proxy/session.h"
+#include "proxy/worker_report.h"
 
 #define DESCRIPTORS_SPARE                                                                          \
     64 /* log, control, epoll, learning dialogues, listeners above the first few */
@@ -59,6 +60,13 @@ struct health *server_shared_health(int fd)
     struct shared *shared = map(fd);
 
     return shared ? shared->health : NULL;
+}
+
+const struct stats *server_shared_stats(int fd)
+{
+    struct shared *shared = map(fd);
+
+    return shared ? shared->stats : NULL;
 }
 
 static int map_shared(struct server *server)
@@ -181,6 +189,16 @@ static void drain(struct server *server)
     stop_if_done(server);
 }
 
+static void take_log_level(struct span message)
+{
+    struct child_log_level about;
+
+    if (message.size != sizeof(about))
+        return;
+    memcpy(&about, message.data, sizeof(about));
+    log_set_level((enum log_level)about.level);
+}
+
 /* Takes one message. False: there is none now, or the channel has ended (*ret_gone). */
 static bool take_message(struct server *server, bool *ret_gone)
 {
@@ -204,6 +222,10 @@ static bool take_message(struct server *server, bool *ret_gone)
     else if (type == CHILD_ROUTE)
         service_take_route(server->service, span_of(message, (size_t)size),
                            fds.count == 1 ? fds.fds[0] : -1);
+    else if (type == CHILD_REPORT)
+        worker_report(server, span_of(message, (size_t)size), fds.count == 1 ? fds.fds[0] : -1);
+    else if (type == CHILD_LOG_LEVEL)
+        take_log_level(span_of(message, (size_t)size));
     else if (type == CHILD_RELOAD)
         server_reload(server, span_of(message, (size_t)size), &fds);
     else if (type == CHILD_DRAIN)

@@ -212,20 +212,27 @@ void session_close_stream(struct session *session, bool reset)
         backend_give(session->address);
 }
 
-/* For the log, which is written when the inspector is gone. */
-static void keep_login(struct session *session)
+/* For the log, which is written when the inspector is gone, and the counters. */
+static void keep_facts(struct session *session)
 {
-    const char *login = session->inspector.open ? inspector_facts(&session->inspector)->login : "";
+    struct stats *stats = session->server->stats;
+    const struct inspect_facts *facts;
 
-    if (!login[0])
+    if (!session->inspector.open)
         return;
+    facts = inspector_facts(&session->inspector);
+    stats_add(&stats->messages, facts->messages);
+    stats_add(&stats->logins_failed, facts->logins_failed);
+    if (!facts->login[0])
+        return;
+    stats_count(&stats->logins);
     free(session->login);
-    session->login = strdup(login);
+    session->login = strdup(facts->login);
 }
 
 void session_close_backend(struct session *session)
 {
-    keep_login(session);
+    keep_facts(session);
     inspector_deinit(&session->inspector);
     connect_free(session);
     backend_stop_waiting(&session->waiter);
@@ -242,6 +249,8 @@ static void close_all(struct session *session, bool reset)
     backend_stop_waiting(&session->waiter);
     session_close_backend(session);
     log_end(session);
+    stats_add(&session->server->stats->octets_in, session->client.octets_in);
+    stats_add(&session->server->stats->octets_out, session->client.octets_out);
     chunk_queue_clear(&session->held, &session->server->loop.chunks, true);
     line_reset(&session->line);
     negotiate_deinit(&session->negotiate);

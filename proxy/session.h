@@ -6,6 +6,7 @@
  *   session_front.c    PROXY, DETECT, NEGOTIATE, LEARN, HANDSHAKE: until a backend is needed
  *   session_route.c    which server, and what all of them can do
  *   session_connect.c  CONNECT: identity, banner, replay
+ *   session_kick.c     the operator ends it
  *   relay.c            RELAY: both directions through the inspectors, or as they are
  *
  * Handlers may end the session; after session_finish() and session_abort() the caller only returns.
@@ -109,6 +110,7 @@ struct session {
     bool asked;         /* the pending line has waited for what the servers can do */
     uint8_t learn_next; /* number of the listener's backend that is learned next */
     bool admitted;      /* holds one of the address's max_connections */
+    bool kicked;        /* the operator has ended it; only a whole message is still waited for */
 
     /* For the log */
     char id[24];
@@ -176,6 +178,14 @@ void session_close_stream(struct session *session, bool reset);
 
 /* Only the connection: another follows to the same address. */
 void session_close_connection(struct session *session, bool reset);
+
+/* session_kick.c */
+enum session_kick {
+    SESSION_GONE,         /* it had ended already */
+    SESSION_KICKED,       /* it is over */
+    SESSION_KICKED_LATER, /* a message was received whole: the server's word on it is waited for */
+};
+enum session_kick session_kick(struct session *session);
 
 extern const struct stream_events session_backend_events;
 

@@ -1,4 +1,5 @@
-/* Counters of one worker, in memory that all processes share. Written by their worker only. */
+/* Counters of one worker, in memory that all processes share. Written by their worker only; they go
+ * on where the next process of the same number takes its place. */
 #ifndef GATEPOST_PROXY_STATS_H
 #define GATEPOST_PROXY_STATS_H
 
@@ -7,19 +8,38 @@
 
 #define STATS_WORKERS_MAX 64
 
+/* The one list: name, and what it counts. */
+#define STATS_COUNTERS(COUNTER)                                                                    \
+    COUNTER(sessions, "connections that were accepted")                                            \
+    COUNTER(accept_waits, "connections that had to wait for a free session")                       \
+    COUNTER(handshakes, "TLS handshakes with clients that were begun")                             \
+    COUNTER(handshakes_resumed, "of these, resumed by a ticket")                                   \
+    COUNTER(handshakes_failed, "of these, failed")                                                 \
+    COUNTER(logins, "logins that a server accepted")                                               \
+    COUNTER(logins_failed, "logins that a server refused")                                         \
+    COUNTER(messages, "messages that a server accepted, or sent (RETR)")                           \
+    COUNTER(octets_in, "octets from clients, without TLS, of sessions that have ended")            \
+    COUNTER(octets_out, "octets to clients, likewise")                                             \
+    COUNTER(surplus, "sessions refused for octets behind STARTTLS or STLS")                        \
+    COUNTER(bad_lines, "lines with a bare LF, a bare CR or NUL, or that were too long")            \
+    COUNTER(kicked, "sessions that the operator ended")
+
+#define STATS_MEMBER(name, words) _Atomic uint64_t name;
+
 struct stats {
-    _Atomic uint64_t sessions, handshakes, handshakes_failed, handshakes_resumed;
-    _Atomic uint64_t surplus;      /* octets behind STARTTLS or STLS */
-    _Atomic uint64_t bad_lines;    /* lines with a bare LF, bare CR or NUL, and too long ones */
-    _Atomic uint64_t accept_waits; /* times a connection had to wait for a free session */
-    _Atomic uint64_t padding;      /* to a cache line */
-};
+    STATS_COUNTERS(STATS_MEMBER)
+} __attribute__((aligned(64))); /* no two workers write the same cache line */
+
+static inline void stats_add(_Atomic uint64_t *counter, uint64_t count)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + count,
+                          memory_order_relaxed);
+}
 
 /* Adds one. */
 static inline void stats_count(_Atomic uint64_t *counter)
 {
-    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1,
-                          memory_order_relaxed);
+    stats_add(counter, 1);
 }
 
 #endif

@@ -30,6 +30,10 @@ enum child_message {
                         struct child_address: what names resolve to now */
     CHILD_ROUTE,     /* to a proxy worker: struct child_route; descriptor: a sealed memfd that holds
                         the map (cdb) */
+    CHILD_REPORT,    /* to a proxy worker: struct child_report; descriptor: a memfd, where it writes
+                        its answer */
+    CHILD_REPORTED,  /* from the worker: struct child_reported */
+    CHILD_LOG_LEVEL, /* to any child: struct child_log_level */
     CHILD_RELOAD,    /* to a proxy worker: struct child_reload; descriptors: the bundle, then all
                         listening sockets in the order of its table, also those that it has */
     CHILD_RELOADED,  /* from the worker: struct child_reloaded; with status 0 new sessions get the
@@ -54,6 +58,47 @@ struct child_hello {
 struct child_route {
     uint32_t type;
     uint32_t listen; /* number of the [listen] section in the settings */
+};
+
+/* What a worker is asked for (worker_report.c says what the answers hold). */
+enum child_question {
+    CHILD_ASK_STATUS = 1,
+    CHILD_ASK_SESSIONS,
+    CHILD_ASK_BACKENDS,
+    CHILD_ASK_KICK, /* it ends the sessions that are meant, and says which */
+};
+
+/* Which sessions are meant: those that fit all of it. Texts are NUL-terminated; an empty one fits
+ * any. */
+struct child_selection {
+    char id[32];
+    char user[256]; /* letter case is no matter */
+    char port[64];  /* name of the listener, or number */
+    char from[64];  /* address or network */
+};
+
+/* An answer beyond that is not read. */
+#define CHILD_REPORT_BYTES_MAX (16 * 1024 * 1024)
+
+/* CHILD_REPORT. */
+struct child_report {
+    uint32_t type;
+    uint32_t number; /* comes back with the answer */
+    uint32_t question;
+    struct child_selection selection; /* of CHILD_ASK_SESSIONS and CHILD_ASK_KICK */
+};
+
+/* CHILD_REPORTED. */
+struct child_reported {
+    uint32_t type;
+    uint32_t number;
+    int32_t status; /* 0: the memfd holds one JSON object; or -errno */
+};
+
+/* CHILD_LOG_LEVEL. */
+struct child_log_level {
+    uint32_t type;
+    int32_t level; /* enum log_level */
 };
 
 struct child_reload {
