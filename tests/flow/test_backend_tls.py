@@ -587,6 +587,19 @@ def test_a_server_that_ends_without_close_notify_behind_quit_costs_nothing():
             assert "is out of service" not in gate.log()
 
 
+def test_an_opaque_server_whose_certificate_is_refused_is_checked_by_its_tls_and_stays_out():
+    sections = {"listen remote": {"protocol": "opaque", "backend": "behind", "detect_wait": "300ms"}}
+    with Backend(0, over_tls("implicit", server_context(certificates.issue("other.example")), echo_script)) as server:
+        with started({**sections, "backend behind": {"address": localhost(server), "tls": "implicit"}}) as gate:
+            with Wire(gate.port("remote")) as wire:
+                wire.send(b"octets of the client")
+                assert wire.read_all() == b""
+            server.wait_accepted(3).wait_done()  # two checks
+            assert outages(gate, "behind") == ["certificate is for other.example, not for localhost"]
+            assert "answers again" not in gate.log(), "a connection alone is no answer"
+        assert server.received == b""
+
+
 # the settings
 
 def test_a_ca_that_is_missing_is_a_fault_of_the_settings():
