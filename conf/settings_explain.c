@@ -79,16 +79,18 @@ static void explain_nearest(const struct asked *asked, FILE *out)
 int settings_explain(const char *key, FILE *out)
 {
     struct asked asked;
+    size_t found = 0;
 
     split_name(key, &asked);
     if (!*asked.section && *asked.key) { /* the name of a section asks for all of it */
         struct asked whole = { "", "" };
 
         strcpy(whole.section, asked.key);
-        if (explain_asked(&whole, out) > 0)
-            return 0;
+        found = explain_asked(&whole, out);
     }
-    if ((*asked.section || *asked.key) && explain_asked(&asked, out) > 0)
+    if (*asked.section || *asked.key)
+        found += explain_asked(&asked, out);
+    if (found > 0)
         return 0;
     explain_nearest(&asked, out);
     return -ENOENT;

@@ -1,11 +1,13 @@
-/* Writes the manual page gatepost.ini(5): the hand-written template, with tables from the code in
- * place of its marks.
+/* Writes what tells about settings: the manual page gatepost.ini(5) and the completion for bash.
+ * Each is a hand-written template, with tables from the code in place of its marks.
  *
  *   settings_man TEMPLATE > gatepost.ini.5
  *
  * A line "@keys SECTION@" of the template becomes a paragraph for each key of settings.def,
- * "@ports@" a row for each port of port_rules.c. It fails, with words on standard error, where the
- * template cannot be read or a mark is unknown. Runs while Gatepost is built and is not installed.
+ * "@ports@" a row for each port of port_rules.c; "@words keys@", "@words sections@" and "@words
+ * qualified@" become the names of all keys, of the sections that are none of those, and
+ * "SECTION.KEY" for each, one a line. It fails, with words on standard error, where the template
+ * cannot be read or a mark is unknown. Runs while Gatepost is built and is not installed.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -72,6 +74,35 @@ static int print_ports(void)
     return 0;
 }
 
+/* Is there a key of that name in a section before this one? */
+static bool named_before(int section, const char *name)
+{
+    for (int i = 0; i < section; i++)
+        if (settings_key_find((enum settings_section)i, name))
+            return true;
+    return false;
+}
+
+static void print_word(const char *kind, int section, const char *key)
+{
+    if (strcmp(kind, "qualified") == 0)
+        printf("%s.%s\n", settings_sections[section].name, key);
+    else if (strcmp(kind, "keys") == 0 && !named_before(section, key))
+        puts(key);
+}
+
+static int print_words(const char *kind)
+{
+    for (int i = 0; i < SECTION_COUNT; i++) {
+        if (strcmp(kind, "sections") == 0 &&
+            !named_before(SECTION_COUNT, settings_sections[i].name))
+            puts(settings_sections[i].name);
+        for (size_t j = 0; j < settings_sections[i].key_count; j++)
+            print_word(kind, i, settings_sections[i].keys[j].name);
+    }
+    return 0;
+}
+
 /* Prints one line of the template, or what its mark stands for. */
 static int print_line(const char *line)
 {
@@ -83,6 +114,8 @@ static int print_line(const char *line)
         return print_ports();
     if (sscanf(line, "@keys %31[a-z]@", section) == 1)
         return print_keys(section);
+    if (sscanf(line, "@words %31[a-z]@", section) == 1)
+        return print_words(section);
     fprintf(stderr, "settings_man: unknown mark %s", line);
     return -1;
 }

@@ -1,4 +1,4 @@
-"""The table of bad files: bad_files/NAME.ini (or NAME/ with conf.d) and beside it NAME.said, exactly what `gatepost -t` says.
+"""The table of bad files: bad_files/NAME.ini (or NAME/ with conf.d), beside it NAME.said: what `gatepost -t` says of it.
 
 To add a row, write NAME.ini and run this file with GATEPOST_REGENERATE=1: it writes NAME.said, which then has to be read,
 with the eyes of somebody who made the mistake. Names that begin with odd_ are not refused: their words are warnings.
@@ -136,9 +136,9 @@ def test_nothing_is_bound_and_nothing_is_made(folder):
     """-t of a good file, with every system call looked at."""
     copy("odd_no_certificate", folder)
     trace = folder / "trace"
-    result = subprocess.run(["strace", "-f", "-e", "trace=bind,listen,connect,mkdir,mkdirat,unlink,chown,fchown", "-o", trace,
-                             library.PROXY, "-t", "-c", folder / "gatepost.ini"], capture_output=True, timeout=120,
+    calls = "bind,listen,mkdir,mkdirat,unlink,unlinkat,rename,chown,fchown,fchownat"
+    result = subprocess.run(["strace", "-f", "-e", f"trace={calls}", "-o", trace, library.PROXY, "-t",
+                             "-c", folder / "gatepost.ini"], capture_output=True, timeout=120, **NOBODY,
                             env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"})
-    assert result.returncode in (0, 78), result.stderr
-    calls = [line for line in trace.read_text().splitlines() if re.search(r"(bind|listen|mkdir\w*|unlink|f?chown)\(", line)]
-    assert calls == []
+    assert result.returncode == 0, result.stderr
+    assert [line for line in trace.read_text().splitlines() if "(" in line] == []

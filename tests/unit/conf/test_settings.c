@@ -252,7 +252,7 @@ static const struct words_row bad_files[] = {
     { "[mailstore]\nrelay = ::1:25\n", "f:2: error: relay = ::1:25 is neither unix:/path nor "
                                        "host:port\n    relay = ::1:25\n            ^\n" },
     { "[backend smtp]\naddress = Embedded\n[listen pop3s]\nenabled = no\n" CERTIFICATE,
-      "f:2: error: address must be embedded, or unix:/path or host:port; \"Embedded\" is written "
+      "f:2: error: address must be embedded, or unix:/path or host:port; \"Embedded\" has to be "
       "in small letters\n    address = Embedded\n              ^\nwarning: "
       "passwords may be sent without TLS "
       "(listen smtp, smtp-alt, submission); require_tls = auth ends it\n" },
@@ -409,11 +409,11 @@ static const struct topic_row {
     { "[gatepost main]\n", "[gatepost];" },
     { "[limits]\n[limits]\n", "Format;" },
     { "[limits]\nmax_errors = 1\nmax_errors = 2\n", "Format;" },
+    { "[limits]\nx_a = 1\n", "Format;" },
+    { "[limits]\ntls = off\n", "[listen NAME] tls;" },
     { "[limits]\nread_size 1\n", "Format;" },
     { "[listen pop3]\ndetect_wiat = 1s\n", "[listen NAME] detect_wait;" },
     { "[listen pop3]\nelephant = 1\n", "[listen NAME];" },
-    { "[limits]\nx_a = 1\n", "Format;" },
-    { "[limits]\ntls = off\n", "[listen NAME] tls;" },
     { "[listen pop3]\nmax_errors = 1\nread_size = 1\n", "[limits] max_errors;[limits] read_size;" },
     { "[tls default]\nmin_version = 1\n", "[tls NAME] min_version;" },
     { "[mailstore]\ndomains = a b\n", "[mailstore] domains;" },
