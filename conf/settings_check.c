@@ -83,6 +83,10 @@ static void check_gatepost(const struct check *check)
     if (fault)
         check_report(check, DIAGNOSTIC_ERROR, SECTION_GATEPOST, "", "bind", item, "bind: %s %s",
                      item, fault);
+    if (!form_is_log(gatepost->log))
+        GATEPOST_ERROR(check, "log",
+                       "log must be stderr, journald or syslog; journald:/path and syslog:/path "
+                       "name another socket");
     if (strlen(gatepost->runtime_dir) > RUNTIME_DIR_MAX)
         GATEPOST_ERROR(
             check, "runtime_dir",

@@ -83,6 +83,22 @@ const char *form_socket_fault(const char *text)
     return strlen(path) > FORM_SOCKET_PATH_MAX ? "has a path of more than 107 octets" : NULL;
 }
 
+bool form_is_log(const char *text)
+{
+    static const char *const sockets[] = { "journald", "syslog" };
+
+    for (size_t i = 0; i < sizeof(sockets) / sizeof(*sockets); i++) {
+        size_t size = strlen(sockets[i]);
+        const char *path = text + size + 1;
+
+        if (strncmp(text, sockets[i], size) != 0)
+            continue;
+        return !text[size] || (text[size] == ':' && *path == '/' && path[1] &&
+                               strlen(path) <= FORM_SOCKET_PATH_MAX);
+    }
+    return strcmp(text, "stderr") == 0;
+}
+
 static bool is_port(const char *text)
 {
     size_t digits = strspn(text, "0123456789");

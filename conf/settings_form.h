@@ -24,6 +24,9 @@ bool form_addresses_overlap(const char *a, const char *b);
 /* "unix:/path": what is wrong with it in words that follow "it", or NULL. */
 const char *form_socket_fault(const char *text);
 
+/* Where a log may go: stderr, journald, syslog, journald:/path or syslog:/path. */
+bool form_is_log(const char *text);
+
 /* "host:port" or "[IPv6 address]:port". */
 bool form_is_host_port(const char *text);
 

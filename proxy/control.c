@@ -152,19 +152,17 @@ static pid_t spawn(int program_fd, int control_fd, char *const *argv)
 
 /* -- its channels -- */
 
-/* Prints the lines that are waiting, at most `limit`. */
+/* Passes on the lines that are waiting, at most `limit`. */
 static void relay_lines(int fd, unsigned limit)
 {
-    char room[LOG_LINE_MAX + 1];
+    char room[LOG_DATAGRAM_MAX];
 
     for (unsigned i = 0; i < limit; i++) {
         ssize_t size = recv(fd, room, sizeof(room), MSG_DONTWAIT);
-        unsigned level = size > 0 ? (unsigned char)room[0] - (unsigned)'0' : 0;
 
         if (size < 1)
             return;
-        if (level <= LOG_LEVEL_DEBUG)
-            log_relay((enum log_level)level, room + 1, (unsigned long)size - 1);
+        log_relay(room, (size_t)size);
     }
 }
 

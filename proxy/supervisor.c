@@ -21,6 +21,7 @@
 #include "proxy/base/log.h"
 #include "proxy/bulletin.h"
 #include "proxy/children.h"
+#include "proxy/log_sink.h"
 #include "proxy/server.h"
 
 #define KEYS_CHECK_MS 30000 /* an epoch is 12 hours: how late a change of keys may be */
@@ -465,6 +466,7 @@ static int serve(struct supervisor *supervisor)
 
     if (r < 0)
         return r;
+    log_sink_watch(&supervisor->loop);
     r = children_init(&supervisor->children, &supervisor->loop, room);
     if (r == 0)
         r = watch_events(supervisor);
@@ -475,6 +477,7 @@ static int serve(struct supervisor *supervisor)
         uv_run(&supervisor->loop, UV_RUN_DEFAULT);
     }
     bulletin_close(supervisor->bulletin);
+    log_sink_watch(NULL);
     uv_walk(&supervisor->loop, close_handle, NULL);
     uv_run(&supervisor->loop, UV_RUN_DEFAULT);
     uv_loop_close(&supervisor->loop);
@@ -510,6 +513,7 @@ int supervisor_run(struct configuration *configuration)
     memset(supervisor.program_fds, 0xff, sizeof(supervisor.program_fds)); /* all -1 */
     memset(supervisor.embedded_bundles, 0xff, sizeof(supervisor.embedded_bundles));
     log_set_level((enum log_level)configuration->settings->gatepost.log_level);
+    log_sink_open(configuration->settings->gatepost.log);
     log_line(LOG_LEVEL_INFO, "gatepost %s starts", child_build());
     sigprocmask(SIG_BLOCK, &held, NULL);
     supervisor.exit_code = open_all(&supervisor);
@@ -522,5 +526,6 @@ int supervisor_run(struct configuration *configuration)
         log_line(LOG_LEVEL_NOTICE, "ended");
     }
     close_all(&supervisor);
+    log_sink_close();
     return supervisor.exit_code;
 }

@@ -1,5 +1,7 @@
-/* One line of log: to standard error in the supervisor, as a datagram to the supervisor in every
- * child. */
+/* One line of log: to standard error or a writer in the supervisor, as a datagram to the supervisor
+ * in every child.
+ *
+ * Fails only by counting a line that could not be sent. */
 #include "proxy/base/log.h"
 
 #include <stdarg.h>
@@ -8,14 +10,15 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "proxy/base/text.h"
+static void write_terminal(enum log_level level, struct span line, struct span fields);
 
 static struct {
-    int fd; /* -1: terminal */
+    int fd; /* -1: `writer` */
+    log_writer *writer;
     const char *name;
     enum log_level level;
     unsigned long lost, lost_told;
-} log_state = { .fd = -1, .name = "gatepost", .level = LOG_LEVEL_INFO };
+} log_state = { -1, write_terminal, "gatepost", LOG_LEVEL_INFO, 0, 0 };
 
 void log_to_descriptor(int fd, const char *name)
 {
@@ -23,10 +26,16 @@ void log_to_descriptor(int fd, const char *name)
     log_state.name = name;
 }
 
-void log_to_terminal(const char *name)
+void log_to_writer(log_writer *writer, const char *name)
 {
     log_state.fd = -1;
+    log_state.writer = writer;
     log_state.name = name;
+}
+
+void log_to_terminal(const char *name)
+{
+    log_to_writer(write_terminal, name);
 }
 
 void log_set_level(enum log_level level)
@@ -46,70 +55,119 @@ const char *log_level_name(enum log_level level)
     return names[level];
 }
 
-void log_relay(enum log_level level, const char *text, unsigned long size)
+void log_put_clean(struct text *into, struct span line)
 {
-    char room[4 * LOG_LINE_MAX + 64], when[32];
-    struct text line = TEXT_OVER(room);
+    for (size_t i = 0; i < line.size; i++) {
+        struct span byte = span_of(line.data + i, 1);
+
+        if (*byte.data >= 0x20 && *byte.data != 0x7f)
+            text_put(into, byte);
+        else
+            text_put_escaped(into, byte, 1);
+    }
+}
+
+void log_put_terminal(struct text *into, enum log_level level, struct span line)
+{
+    char when[32];
     struct timespec now;
     struct tm local;
 
     clock_gettime(CLOCK_REALTIME, &now);
     localtime_r(&now.tv_sec, &local);
     strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S", &local);
-    text_printf(&line, "%s.%03ld %-7s ", when, now.tv_nsec / 1000000, log_level_name(level));
-    for (unsigned long i = 0; i < size; i++) {
-        struct span byte = span_of(text + i, 1);
+    text_printf(into, "%s.%03ld %-7s ", when, now.tv_nsec / 1000000, log_level_name(level));
+    log_put_clean(into, line);
+    text_puts(into, "\n");
+}
 
-        if (*byte.data >= 0x20 && *byte.data != 0x7f)
-            text_put(
-                &line,
-                byte); /* peers' bytes were escaped where the line was made; UTF-8 of ours passes */
-        else
-            text_put_escaped(&line, byte, 1);
-    }
-    text_puts(&line, "\n");
-    if (write(STDERR_FILENO, line.data, line.size) < 0)
+static void write_terminal(enum log_level level, struct span line, struct span fields)
+{
+    char room[LOG_TERMINAL_MAX];
+    struct text text = TEXT_OVER(room);
+
+    (void)fields;
+    log_put_terminal(&text, level, line);
+    if (write(STDERR_FILENO, text.data, text.size) < 0)
         log_state.lost++;
 }
 
-static void send_line(enum log_level level, const char *text, size_t size)
+void log_relay(const char *datagram, size_t size)
 {
-    if (log_state.fd < 0) {
-        log_relay(level, text, size);
-        return;
-    }
-    if (log_state.lost > log_state.lost_told) {
-        char told[96];
-        int length =
-            snprintf(told, sizeof(told), "%c%s: %lu log lines were lost before this one",
-                     '0' + LOG_LEVEL_WARNING, log_state.name, log_state.lost - log_state.lost_told);
+    struct span line = span_skip(span_of(datagram, size), 1), fields;
+    unsigned level = size > 0 ? (unsigned char)datagram[0] - (unsigned)'0' : LOG_LEVEL_DEBUG + 1;
 
-        if (send(log_state.fd, told, (size_t)length, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
-            log_state.lost_told = log_state.lost;
+    if (level > LOG_LEVEL_DEBUG)
+        return;
+    fields = span_skip(line, span_find(line, '\0') + 1);
+    line = span_first(span_first(line, span_find(line, '\0')), LOG_LINE_MAX);
+    log_state.writer((enum log_level)level, line, fields);
+}
+
+static void tell_lost(void)
+{
+    char told[96];
+    int length =
+        snprintf(told, sizeof(told), "%c%s: %lu log lines were lost before this one",
+                 '0' + LOG_LEVEL_WARNING, log_state.name, log_state.lost - log_state.lost_told);
+
+    if (send(log_state.fd, told, (size_t)length, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
+        log_state.lost_told = log_state.lost;
+}
+
+static void send_line(enum log_level level, struct span line, struct span fields)
+{
+    char room[LOG_DATAGRAM_MAX];
+    struct text datagram = TEXT_OVER(room);
+    char first = (char)('0' + level);
+
+    if (log_state.lost > log_state.lost_told)
+        tell_lost();
+    text_put(&datagram, span_of(&first, 1));
+    text_put(&datagram, line);
+    if (fields.size > 0 && fields.size <= LOG_FIELDS_MAX) {
+        text_put(&datagram, span_of("", 1));
+        text_put(&datagram, fields);
     }
-    if (send(log_state.fd, text - 1, size + 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+    if (send(log_state.fd, datagram.data, datagram.size, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
         log_state.lost++;
+}
+
+static void make_line(enum log_level level, const char *name, struct span fields,
+                      const char *format, va_list args)
+{
+    char room[LOG_LINE_MAX + 1];
+    int prefix = snprintf(room, sizeof(room), "%s: ", name ? name : log_state.name);
+    int length = vsnprintf(room + prefix, sizeof(room) - (size_t)prefix, format, args);
+    struct span line;
+
+    if (length < 0)
+        return;
+    line = span_first(span_of(room, (size_t)prefix + (size_t)length), LOG_LINE_MAX);
+    if (log_state.fd < 0)
+        log_state.writer(level, line, fields);
+    else
+        send_line(level, line, fields);
 }
 
 void log_line(enum log_level level, const char *format, ...)
 {
-    char room[1 + LOG_LINE_MAX];
-    char *text = room + 1;
-    int prefix, length;
-    size_t size;
     va_list args;
 
     if (level > log_state.level)
         return;
-    room[0] = (char)('0' + level);
-    prefix = snprintf(text, LOG_LINE_MAX, "%s: ", log_state.name);
     va_start(args, format);
-    length = vsnprintf(text + prefix, (size_t)(LOG_LINE_MAX - prefix), format, args);
+    make_line(level, NULL, span_of(NULL, 0), format, args);
     va_end(args);
-    if (length < 0)
+}
+
+void log_record(enum log_level level, const char *name, struct span fields, const char *format, ...)
+{
+    va_list args;
+
+    if (level > log_state.level)
         return;
-    size = (size_t)prefix + (size_t)length;
-    if (size >= LOG_LINE_MAX)
-        size = LOG_LINE_MAX - 1;
-    send_line(level, text, size);
+    va_start(args, format);
+    make_line(level, name, fields, format, args);
+    va_end(args);
 }

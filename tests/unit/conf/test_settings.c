@@ -150,6 +150,9 @@ static const struct words_row bad_files[] = {
     { "[backend smtp]\nidentity = proxy-v3\n",
       "f:2: error: identity must be none, proxy-v1, proxy-v2 or xclient; did you mean "
       "\"proxy-v1\"?\n    identity = proxy-v3\n               ^\n" },
+    { "[gatepost]\nlog = file\n",
+      "f:2: error: log must be stderr, journald or syslog; journald:/path and syslog:/path name "
+      "another socket\n    log = file\n          ^\n" },
     { "[gatepost]\nlog_level = verbose\n",
       "f:2: error: log_level must be error, warning, notice, info or debug\n    log_level = "
       "verbose\n                ^\n" },

@@ -1,0 +1,498 @@
+/* Writes lines to standard error, to the journal's socket or to that of syslog, without ever
+ * waiting.
+ *
+ * Happy path: a line is put into the form of its outlet and written by one call. Standard error may
+ * be a file description that others use too (a shell's terminal), so it is not made non-blocking:
+ * a pipe or terminal is opened a second time.
+ *
+ * Failures: what is not taken now, by an outlet that is full or gone, waits in the backlog, and is
+ * tried again with the next line and by a timer; where that has no room the line is lost. An outlet
+ * that is gone is connected anew with each try, and standard error says once that it is gone. */
+#include "proxy/log_sink.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "proxy/base/err.h"
+#include "proxy/base/log.h"
+
+#define JOURNAL_PATH  "/run/systemd/journal/socket"
+#define SYSLOG_PATH   "/dev/log"
+#define FACILITY_MAIL 2
+
+/* The longest form of a line: all of it escaped, with fields. */
+#define FORM_MAX (LOG_TERMINAL_MAX + LOG_FIELDS_MAX + 256)
+
+#define RETRY_FIRST_MS 10 /* a queue of ten datagrams, as syslog daemons have, empties quickly */
+#define RETRY_MOST_MS  1000
+#define LAST_WAIT_MS   1000
+
+struct outlet;
+
+/* One way to put a line, and to send what was put. */
+struct outlet_kind {
+    void (*put)(struct text *into, enum log_level level, struct span line, struct span fields);
+    ssize_t (*send)(struct outlet *outlet, struct span octets); /* how many, or -errno */
+};
+
+struct outlet {
+    const struct outlet_kind *kind;
+    int fd;
+    bool is_socket;          /* of standard error */
+    struct sockaddr_un path; /* of a socket that is connected by name */
+    bool down;               /* it was gone at the last try, and standard error has said so */
+};
+
+/* Standard error also hears of what is wrong with the chosen one. */
+static struct outlet standard = { .fd = -1 }, chosen = { .fd = -1 };
+
+static struct {
+    char where[PATH_MAX]; /* "": not open */
+    struct outlet *outlet;
+    unsigned long lost, lost_told;
+    uv_timer_t timer;
+    bool timer_open;
+    unsigned retry_ms;
+} sink;
+
+/* Lines in their form, the oldest first: the size of each as a uint32_t, then its octets. */
+static struct {
+    char room[LOG_SINK_BACKLOG];
+    size_t start, end;
+    size_t done; /* octets of the first that were taken */
+} backlog;
+
+/* -- forms -- */
+
+/* Priorities of syslog(3), by enum log_level. */
+static unsigned priority(enum log_level level)
+{
+    static const unsigned char numbers[] = { 3, 4, 5, 6, 7 };
+
+    return numbers[level];
+}
+
+/* Takes the identifier off the line: what a log's reader selects by. */
+static const char *take_identifier(struct span *line)
+{
+    static const char *const own[] = { "gatepost", "dovecot" };
+
+    for (size_t i = 0; i < sizeof(own) / sizeof(*own); i++) {
+        struct span name = span_of_text(own[i]), after = span_skip(*line, name.size);
+
+        if (!span_equal(span_first(*line, name.size), name) ||
+            !span_equal(span_first(after, 2), SPAN_LIT(": ")))
+            continue;
+        *line = span_skip(after, 2);
+        return own[i];
+    }
+    return own[0];
+}
+
+static void put_terminal(struct text *into, enum log_level level, struct span line,
+                         struct span fields)
+{
+    (void)fields;
+    log_put_terminal(into, level, line);
+}
+
+/* What systemd makes of a stream: sd-daemon(3). */
+static void put_stream(struct text *into, enum log_level level, struct span line,
+                       struct span fields)
+{
+    (void)fields;
+    text_printf(into, "<%u>", priority(level));
+    log_put_clean(into, line);
+    text_puts(into, "\n");
+}
+
+static void put_syslog(struct text *into, enum log_level level, struct span line,
+                       struct span fields)
+{
+    const char *identifier = take_identifier(&line);
+    time_t now = time(NULL);
+    char when[32];
+    struct tm local;
+
+    (void)fields;
+    localtime_r(&now, &local);
+    strftime(when, sizeof(when), "%b %e %H:%M:%S", &local);
+    text_printf(into, "<%u>%s %s[%d]: ", FACILITY_MAIL << 3 | priority(level), when, identifier,
+                (int)getpid());
+    log_put_clean(into, line);
+}
+
+/* A field that a child sent: only those that are ours pass, and only as one line. */
+static bool is_field(struct span field)
+{
+    struct span key = span_first(field, span_find(field, '=')), prefix = SPAN_LIT("GATEPOST_");
+
+    if (key.size == field.size || !span_equal(span_first(key, prefix.size), prefix))
+        return false;
+    for (size_t i = prefix.size; i < key.size; i++)
+        if ((key.data[i] < 'A' || key.data[i] > 'Z') && key.data[i] != '_')
+            return false;
+    for (size_t i = key.size; i < field.size; i++)
+        if (field.data[i] < 0x20 || field.data[i] >= 0x7f)
+            return false;
+    return true;
+}
+
+static void put_journal(struct text *into, enum log_level level, struct span line,
+                        struct span fields)
+{
+    text_printf(into,
+                "PRIORITY=%u\nSYSLOG_FACILITY=%u\nSYSLOG_IDENTIFIER=%s\nMESSAGE=", priority(level),
+                FACILITY_MAIL, take_identifier(&line));
+    log_put_clean(into, line);
+    text_puts(into, "\n");
+    while (fields.size > 0) {
+        struct span field = span_first(fields, span_find(fields, '\n'));
+
+        fields = span_skip(fields, field.size + 1);
+        if (!is_field(field))
+            continue;
+        text_put(into, field);
+        text_puts(into, "\n");
+    }
+}
+
+/* -- ways out -- */
+
+/* Where the description is shared and could not be opened anew: no more than fits for certain, as
+ * far as nobody else writes there in between. What is neither pipe nor terminal takes all. */
+static ssize_t write_ready(int fd, struct span octets)
+{
+    struct pollfd ready = { .fd = fd, .events = POLLOUT };
+    ssize_t size;
+
+    if (poll(&ready, 1, 0) == 0)
+        return -EAGAIN;
+    size = write(fd, octets.data, octets.size < PIPE_BUF ? octets.size : PIPE_BUF);
+    return size < 0 ? -errno : size;
+}
+
+static ssize_t send_stream(struct outlet *outlet, struct span octets)
+{
+    ssize_t size;
+
+    if (outlet->is_socket)
+        size = send(outlet->fd, octets.data, octets.size, MSG_DONTWAIT | MSG_NOSIGNAL);
+    else if (outlet->fd == STDERR_FILENO)
+        return write_ready(outlet->fd, octets);
+    else
+        size = write(outlet->fd, octets.data, octets.size);
+    return size < 0 ? -errno : size;
+}
+
+static int connect_outlet(struct outlet *outlet)
+{
+    int r;
+
+    if (outlet->fd >= 0)
+        close(outlet->fd);
+    outlet->fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (outlet->fd < 0)
+        return -errno;
+    if (connect(outlet->fd, (struct sockaddr *)&outlet->path, sizeof(outlet->path)) == 0)
+        return 0;
+    r = -errno;
+    close(outlet->fd);
+    outlet->fd = -1;
+    return r;
+}
+
+static ssize_t send_datagram(struct outlet *outlet, struct span octets)
+{
+    for (bool again = false;; again = true) {
+        ssize_t size = -ENOTCONN;
+        int r;
+
+        if (outlet->fd >= 0) {
+            size = send(outlet->fd, octets.data, octets.size, MSG_DONTWAIT | MSG_NOSIGNAL);
+            if (size < 0)
+                size = -errno;
+        }
+        if (again || size >= 0 || size == -EAGAIN || size == -ENOBUFS || size == -EMSGSIZE)
+            return size;
+        r = connect_outlet(outlet); /* its daemon may have been started again */
+        if (r < 0)
+            return r;
+    }
+}
+
+static const struct outlet_kind kind_terminal = { put_terminal, send_stream };
+static const struct outlet_kind kind_stream = { put_stream, send_stream };
+static const struct outlet_kind kind_syslog = { put_syslog, send_datagram };
+static const struct outlet_kind kind_journal = { put_journal, send_datagram };
+
+/* One that nobody reads is full, not gone: the count of lost lines will tell. */
+static void tell_down(const struct outlet *outlet, int error)
+{
+    char words[256], room[FORM_MAX];
+    struct text form = TEXT_OVER(room);
+
+    snprintf(words, sizeof(words), "gatepost: log: %s: %s; lines wait until it answers",
+             outlet->path.sun_path, err_text(error));
+    standard.kind->put(&form, LOG_LEVEL_WARNING, span_of_text(words), span_of(NULL, 0));
+    standard.kind->send(&standard, text_span(&form));
+}
+
+/* How many octets were taken. */
+static size_t try_send(struct span octets)
+{
+    struct outlet *outlet = sink.outlet;
+    ssize_t size = outlet->kind->send(outlet, octets);
+
+    if (size == -EMSGSIZE) {
+        sink.lost++;
+        return octets.size;
+    }
+    if (size >= 0)
+        outlet->down = false;
+    else if (outlet != &standard && size != -EAGAIN && size != -ENOBUFS && !outlet->down) {
+        outlet->down = true;
+        tell_down(outlet, (int)size);
+    }
+    return size < 0 ? 0 : (size_t)size;
+}
+
+/* -- the backlog -- */
+
+static struct span backlog_first(void)
+{
+    uint32_t size;
+
+    memcpy(&size, backlog.room + backlog.start, sizeof(size));
+    return span_of(backlog.room + backlog.start + sizeof(size), size);
+}
+
+static void backlog_pop(void)
+{
+    backlog.start += sizeof(uint32_t) + backlog_first().size;
+    backlog.done = 0;
+    if (backlog.start == backlog.end)
+        backlog.start = backlog.end = 0;
+}
+
+/* False: there is no room. `done` octets of it are taken already. */
+static bool backlog_push(struct span octets, size_t done)
+{
+    uint32_t size = (uint32_t)octets.size;
+    size_t need = sizeof(size) + octets.size;
+
+    if (backlog.end + need > sizeof(backlog.room) && backlog.start > 0) {
+        memmove(backlog.room, backlog.room + backlog.start, backlog.end - backlog.start);
+        backlog.end -= backlog.start;
+        backlog.start = 0;
+    }
+    if (backlog.end + need > sizeof(backlog.room))
+        return false;
+    if (backlog.start == backlog.end)
+        backlog.done = done;
+    memcpy(backlog.room + backlog.end, &size, sizeof(size));
+    memcpy(backlog.room + backlog.end + sizeof(size), octets.data, octets.size);
+    backlog.end += need;
+    return true;
+}
+
+/* Sends what waits. True: nothing waits any more. */
+static bool flush(void)
+{
+    while (backlog.start < backlog.end) {
+        struct span first = backlog_first();
+        size_t taken = try_send(span_skip(first, backlog.done));
+
+        if (taken == 0)
+            return false;
+        backlog.done += taken;
+        sink.retry_ms = RETRY_FIRST_MS;
+        if (backlog.done == first.size)
+            backlog_pop();
+    }
+    return true;
+}
+
+static void drop_backlog(void)
+{
+    for (; backlog.start < backlog.end; backlog_pop())
+        sink.lost++;
+}
+
+static void retry(uv_timer_t *timer)
+{
+    sink.retry_ms = sink.retry_ms < RETRY_MOST_MS / 2 ? sink.retry_ms * 2 : RETRY_MOST_MS;
+    if (!flush())
+        uv_timer_start(timer, retry, sink.retry_ms, 0);
+}
+
+static void watch_backlog(void)
+{
+    if (!sink.timer_open || uv_is_active((uv_handle_t *)&sink.timer))
+        return;
+    sink.retry_ms = RETRY_FIRST_MS;
+    uv_timer_start(&sink.timer, retry, sink.retry_ms, 0);
+}
+
+/* -- lines -- */
+
+/* False: it is lost. */
+static bool put_line(enum log_level level, struct span line, struct span fields)
+{
+    char room[FORM_MAX];
+    struct text form = TEXT_OVER(room);
+    size_t taken = 0;
+
+    sink.outlet->kind->put(&form, level, line, fields);
+    if (flush())
+        taken = try_send(text_span(&form));
+    if (taken == form.size)
+        return true;
+    watch_backlog();
+    return backlog_push(text_span(&form), taken);
+}
+
+static void tell_lost(void)
+{
+    char words[96];
+
+    snprintf(words, sizeof(words), "gatepost: %lu log lines were lost before this one",
+             sink.lost - sink.lost_told);
+    if (put_line(LOG_LEVEL_WARNING, span_of_text(words), span_of(NULL, 0)))
+        sink.lost_told = sink.lost;
+}
+
+static void write_line(enum log_level level, struct span line, struct span fields)
+{
+    if (sink.lost > sink.lost_told)
+        tell_lost();
+    if (!put_line(level, line, fields))
+        sink.lost++;
+}
+
+/* -- opening and closing -- */
+
+/* Is standard error a stream that the journal reads? */
+static bool is_journal_stream(void)
+{
+    const char *names = getenv("JOURNAL_STREAM");
+    unsigned long long device, inode;
+    struct stat status;
+
+    return names && sscanf(names, "%llu:%llu", &device, &inode) == 2 &&
+           fstat(STDERR_FILENO, &status) == 0 && status.st_dev == device && status.st_ino == inode;
+}
+
+static void close_outlet(struct outlet *outlet)
+{
+    if (outlet->fd >= 0 && outlet->fd != STDERR_FILENO)
+        close(outlet->fd);
+    outlet->fd = -1;
+    outlet->down = false;
+}
+
+/* With a description of our own, where others would notice that theirs does not block any more. */
+static void open_standard(void)
+{
+    struct stat status = { 0 };
+
+    standard.fd = -1;
+    fstat(STDERR_FILENO, &status);
+    standard.is_socket = S_ISSOCK(status.st_mode);
+    standard.kind = is_journal_stream() ? &kind_stream : &kind_terminal;
+    if (S_ISFIFO(status.st_mode) || isatty(STDERR_FILENO))
+        standard.fd = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (standard.fd < 0) /* another user's terminal, or neither of these */
+        standard.fd = STDERR_FILENO;
+}
+
+static void open_socket(const struct outlet_kind *kind, const char *path)
+{
+    sink.outlet = &chosen;
+    chosen.kind = kind;
+    chosen.path.sun_family = AF_UNIX;
+    snprintf(chosen.path.sun_path, sizeof(chosen.path.sun_path), "%s", path);
+}
+
+/* The path of "KIND" or "KIND:/path"; NULL: it is of another kind. */
+static const char *path_of(const char *where, const char *kind, const char *usual)
+{
+    size_t size = strlen(kind);
+
+    if (strncmp(where, kind, size) != 0)
+        return NULL;
+    return where[size] == ':' ? where + size + 1 : where[size] ? NULL : usual;
+}
+
+void log_sink_open(const char *where)
+{
+    const char *journal = path_of(where, "journald", JOURNAL_PATH);
+    const char *syslog = path_of(where, "syslog", SYSLOG_PATH);
+
+    if (strcmp(sink.where, where) == 0)
+        return;
+    if (!sink.where[0])
+        open_standard();
+    else if (!flush())
+        drop_backlog();
+    close_outlet(&chosen);
+    if (syslog)
+        open_socket(&kind_syslog, syslog);
+    else if (journal)
+        open_socket(&kind_journal, journal);
+    else if (is_journal_stream() && access(JOURNAL_PATH, W_OK) == 0)
+        open_socket(&kind_journal, JOURNAL_PATH);
+    else
+        sink.outlet = &standard;
+    snprintf(sink.where, sizeof(sink.where), "%s", where);
+    log_to_writer(write_line, "gatepost");
+}
+
+void log_sink_watch(uv_loop_t *loop)
+{
+    if (sink.timer_open)
+        uv_close((uv_handle_t *)&sink.timer, NULL);
+    sink.timer_open = loop && uv_timer_init(loop, &sink.timer) == 0;
+    if (sink.timer_open && backlog.start < backlog.end)
+        watch_backlog();
+}
+
+unsigned long log_sink_lost(void)
+{
+    return sink.lost;
+}
+
+/* A datagram's reader is waited for as well: its socket is writable once there is room. */
+static void wait_for_reader(void)
+{
+    uint64_t end = uv_hrtime() / 1000000 + LAST_WAIT_MS, now;
+
+    while (!flush() && sink.outlet->fd >= 0 && (now = uv_hrtime() / 1000000) < end) {
+        struct pollfd ready = { .fd = sink.outlet->fd, .events = POLLOUT };
+
+        if (poll(&ready, 1, (int)(end - now)) <= 0 || (ready.revents & POLLERR))
+            break;
+    }
+}
+
+void log_sink_close(void)
+{
+    if (!sink.where[0])
+        return;
+    wait_for_reader();
+    drop_backlog();
+    sink.lost_told = sink.lost; /* nobody is there to hear it */
+    log_to_terminal("gatepost");
+    close_outlet(&standard);
+    close_outlet(&chosen);
+    sink.where[0] = '\0';
+}
