@@ -1,4 +1,4 @@
-"""Scripted servers that go down, hang, fill up and come back at the same address, and clients that hear who serves them.
+"""Scripted servers that go down, hang, fill up and come back at the same address; clients hear which one serves them.
 
     with Server(folder / "a.sock", SMTP.script("a")) as a, Server(("127.0.0.1", 0), SMTP.script("b")) as b:
         with behind(SMTP, [a, b], policy="round-robin") as gate:
@@ -301,6 +301,16 @@ def outages(gate, item=""):
     lines = [line for line in gate.log().splitlines() if item in line]
     return ([line for line in lines if "is out of service" in line],
             [line for line in lines if "answers again" in line])
+
+
+def wait_outages(gate, down, back, item=""):
+    """Until so many outages and ends of them have been logged (the log is a moment behind), and not one more."""
+    def counts():
+        return tuple(map(len, outages(gate, item)))
+
+    proc.wait_until(lambda: counts()[0] >= down and counts()[1] >= back, 15,
+                    lambda: f"{down} outages, {back} ends\n{gate.log()[-4000:]}")
+    assert counts() == (down, back), gate.log()[-6000:]
 
 
 def wait_served(gate, kind, names, in_a_row=8, timeout=30, **client):
