@@ -6,9 +6,7 @@
 #include "proxy/configuration.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "proxy/base/bundle.h"
@@ -18,123 +16,6 @@
 #include "proxy/folders.h"
 #include "proxy/route_watch.h"
 #include "proxy/tls_client.h"
-#include "proxy/tls_context.h"
-
-#define PEM_MAX_BYTES (1024 * 1024) /* a guess far above any chain */
-
-static int read_open_file(int fd, struct pem_file *ret_file)
-{
-    struct pem_file file = { .data = NULL };
-    struct stat status;
-
-    if (fstat(fd, &status) < 0)
-        return -errno;
-    if (S_ISDIR(status.st_mode))
-        return -EISDIR;
-    file.data = malloc(PEM_MAX_BYTES + 1);
-    if (!file.data)
-        return -ENOMEM;
-    while (file.size <= PEM_MAX_BYTES) {
-        ssize_t count = read(fd, file.data + file.size, PEM_MAX_BYTES + 1 - file.size);
-
-        if (count > 0) {
-            file.size += (size_t)count;
-            continue;
-        }
-        if (count == 0) {
-            *ret_file = file;
-            return 0;
-        }
-        if (errno != EINTR)
-            break;
-    }
-    explicit_bzero(file.data, file.size);
-    free(file.data);
-    return file.size > PEM_MAX_BYTES ? -EFBIG : -errno;
-}
-
-static int read_file(const char *path, struct pem_file *ret_file)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY), r;
-
-    if (fd < 0)
-        return -errno;
-    r = read_open_file(fd, ret_file);
-    close(fd);
-    return r;
-}
-
-/* Nothing is read from a path that the settings' own check refuses. */
-static void read_pem(const struct settings *settings, const struct settings_tls *tls,
-                     const char *key, const char *path, struct diagnostics *diagnostics,
-                     struct pem_file *ret_file)
-{
-    struct settings_ref ref = { "tls", tls->name, key, path };
-    int r = *path == '/' ? read_file(path, ret_file) : 0;
-
-    if (r < 0)
-        settings_report(settings, diagnostics, DIAGNOSTIC_ERROR, &ref, "[tls %s] %s = %s: %s",
-                        tls->name, key, path, err_text(r));
-}
-
-static struct span pem_span(const struct pem_file *file)
-{
-    return span_of(file->data, file->size);
-}
-
-/* Do they belong together? `certificate` and `key` name the files. */
-static void check_pair(const struct settings *settings, const struct settings_tls *tls,
-                       const struct pem_file *certificate, const struct pem_file *key,
-                       struct diagnostics *diagnostics)
-{
-    const char *path = tls->certificate.items[0];
-    struct settings_ref ref = { "tls", tls->name, "certificate", path };
-    char room[512];
-    struct text words = TEXT_OVER(room);
-    int r = tls_context_check(pem_span(certificate), pem_span(key), &words);
-
-    if (r == -EKEYREJECTED) {
-        ref.key = "key";
-        ref.item = path = tls->key.items[0];
-    }
-    if (r < 0)
-        settings_report(settings, diagnostics, DIAGNOSTIC_ERROR, &ref, "[tls %s] %s = %s: %s",
-                        tls->name, ref.key, path, text_str(&words));
-}
-
-static void load_tls(struct configuration *configuration, size_t index,
-                     struct diagnostics *diagnostics)
-{
-    const struct settings *settings = configuration->settings;
-    const struct settings_tls *tls = &settings->tls[index];
-    struct pem_file *certificate = &configuration->certificates[index];
-    struct pem_file *key = &configuration->keys[index];
-
-    if (tls->certificate.count > 0)
-        read_pem(settings, tls, "certificate", tls->certificate.items[0], diagnostics, certificate);
-    if (tls->key.count > 0)
-        read_pem(settings, tls, "key", tls->key.items[0], diagnostics, key);
-    if (key->data)
-        configuration_check_key(settings, tls, tls->key.items[0], diagnostics);
-    if (certificate->data)
-        configuration_check_certificate(settings, tls, tls->certificate.items[0],
-                                        pem_span(certificate), diagnostics);
-    if (certificate->data && key->data)
-        check_pair(settings, tls, certificate, key, diagnostics);
-}
-
-static int load_all_tls(struct configuration *configuration, struct diagnostics *diagnostics)
-{
-    size_t count = configuration->settings->tls_count;
-
-    configuration->certificates = calloc(count + 1, sizeof(*configuration->certificates));
-    configuration->keys = calloc(count + 1, sizeof(*configuration->keys));
-    if (!configuration->certificates || !configuration->keys)
-        return -ENOMEM;
-    for (size_t i = 0; i < count; i++)
-        load_tls(configuration, i, diagnostics);
-    return 0;
-}
 
 /* Adds what is wrong with the CAs in `file`, if anything. In the system's, single ones expire
  * without harm. */
@@ -145,7 +26,7 @@ static void check_ca(const struct settings *settings, const struct settings_back
     const char *path = backend->ca[0] ? backend->ca : TLS_CLIENT_SYSTEM_CA;
     char room[512];
     struct text words = TEXT_OVER(room);
-    int r = tls_client_check_ca(pem_span(file), &words);
+    int r = tls_client_check_ca(pem_file_span(file), &words);
 
     if (r == 0 || (r == TLS_CLIENT_CA_EXPIRED && !backend->ca[0]))
         return;
@@ -157,7 +38,7 @@ static void load_own_ca(const struct settings *settings, const struct settings_b
                         struct pem_file *file, struct diagnostics *diagnostics)
 {
     struct settings_ref ref = { "backend", backend->name, "ca", NULL };
-    int r = read_file(backend->ca, file);
+    int r = pem_file_read(backend->ca, file);
 
     if (r < 0)
         settings_report(settings, diagnostics, DIAGNOSTIC_ERROR, &ref, "[backend %s] ca = %s: %s",
@@ -171,7 +52,7 @@ static void load_system_ca(const struct settings *settings, const struct setting
                            struct pem_file *file, struct diagnostics *diagnostics)
 {
     struct settings_ref ref = { "backend", backend->name, "ca", NULL };
-    int r = file->data ? 0 : read_file(TLS_CLIENT_SYSTEM_CA, file);
+    int r = file->data ? 0 : pem_file_read(TLS_CLIENT_SYSTEM_CA, file);
 
     if (r < 0)
         settings_report(settings, diagnostics, DIAGNOSTIC_ERROR, &ref,
@@ -232,7 +113,7 @@ int configuration_load(const char *path, struct diagnostics *diagnostics,
     sound = diagnostics->errors == errors_before;
     for (size_t i = 0; i < ADDRESS_SLOTS_MAX; i++)
         configuration.slots[i] = (uint16_t)i;
-    r = load_all_tls(&configuration, diagnostics);
+    r = certificates_load(configuration.settings, diagnostics, &configuration.certificates);
     if (r == 0)
         r = load_all_cas(&configuration, diagnostics);
     if (r == 0) {
@@ -251,25 +132,16 @@ int configuration_load(const char *path, struct diagnostics *diagnostics,
     return r;
 }
 
-static void drop_files(struct pem_file *files, size_t count)
-{
-    for (size_t i = 0; files && i < count; i++) {
-        if (files[i].data)
-            explicit_bzero(files[i].data, files[i].size);
-        free(files[i].data);
-    }
-    free(files);
-}
-
 void configuration_drop_keys(struct configuration *configuration)
 {
     const struct settings *settings = configuration->settings;
-    size_t count = settings ? settings->tls_count : 0;
 
-    drop_files(configuration->certificates, count);
-    drop_files(configuration->keys, count);
-    drop_files(configuration->cas, settings ? settings->backend_count + 1 : 0);
-    configuration->certificates = configuration->keys = configuration->cas = NULL;
+    certificates_free(configuration->certificates);
+    configuration->certificates = NULL;
+    for (size_t i = 0; configuration->cas && i < settings->backend_count + 1; i++)
+        pem_file_drop(&configuration->cas[i]);
+    free(configuration->cas);
+    configuration->cas = NULL;
 }
 
 void configuration_deinit(struct configuration *configuration)
@@ -297,16 +169,6 @@ static int add_settings(int fd, const struct settings *settings)
     return r;
 }
 
-static int add_pem(int fd, const char *section, const char *what, const struct pem_file *file)
-{
-    char name[300];
-
-    if (!file->data)
-        return 0;
-    snprintf(name, sizeof(name), "tls/%s/%s", section, what);
-    return bundle_add(fd, name, pem_span(file));
-}
-
 static int add_listener(int fd, const char *name, const char *address)
 {
     char room[300];
@@ -321,7 +183,7 @@ static int add_cas(int fd, const struct configuration *configuration)
 {
     const struct settings *settings = configuration->settings;
     const struct pem_file *system = &configuration->cas[settings->backend_count];
-    int r = system->data ? bundle_add(fd, "ca", pem_span(system)) : 0;
+    int r = system->data ? bundle_add(fd, "ca", pem_file_span(system)) : 0;
 
     for (size_t i = 0; r == 0 && i < settings->backend_count; i++) {
         char name[300];
@@ -329,7 +191,7 @@ static int add_cas(int fd, const struct configuration *configuration)
         if (!configuration->cas[i].data)
             continue;
         snprintf(name, sizeof(name), "ca/%s", settings->backends[i].name);
-        r = bundle_add(fd, name, pem_span(&configuration->cas[i]));
+        r = bundle_add(fd, name, pem_file_span(&configuration->cas[i]));
     }
     return r;
 }
@@ -353,11 +215,8 @@ int configuration_proxy_bundle(const struct configuration *configuration,
     if (fd < 0)
         return fd;
     r = add_settings(fd, settings);
-    for (size_t i = 0; r == 0 && i < settings->tls_count; i++) {
-        r = add_pem(fd, settings->tls[i].name, "certificate", &configuration->certificates[i]);
-        if (r == 0)
-            r = add_pem(fd, settings->tls[i].name, "key", &configuration->keys[i]);
-    }
+    if (r == 0)
+        r = certificates_add(configuration->certificates, fd);
     if (r == 0)
         r = add_cas(fd, configuration);
     if (r == 0)

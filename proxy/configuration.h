@@ -9,17 +9,14 @@
 #include "conf/settings.h"
 #include "proxy/address.h"
 #include "proxy/base/span.h"
+#include "proxy/certificates.h"
 #include "proxy/listener_set.h"
+#include "proxy/pem_file.h"
 #include "proxy/privileges.h"
-
-struct pem_file {
-    char *data; /* NULL: not set, or not readable */
-    size_t size;
-};
 
 struct configuration {
     struct settings *settings;
-    struct pem_file *certificates, *keys; /* one for each of settings->tls; NULL once dropped */
+    struct certificates *certificates; /* NULL once dropped */
     struct pem_file *cas; /* one for each of settings->backends, then the system's; likewise */
     struct privileges privileges;
     uint16_t slots[ADDRESS_SLOTS_MAX]; /* the health slot of each address slot (proxy/health.h) */

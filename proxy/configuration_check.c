@@ -33,8 +33,14 @@ static void warn_of_tls(const struct settings *settings, const struct settings_t
                     (int)words->size, words->data);
 }
 
+static void put_path(const char *key, const char *path, struct text *words)
+{
+    text_printf(words, "%s%s %s", key, strcmp(key, "directory") == 0 ? ":" : " =", path);
+}
+
 static void check_validity(const struct settings *settings, const struct settings_tls *tls,
-                           const char *path, const struct tls_certificate *certificate,
+                           const char *key, const char *path,
+                           const struct tls_certificate *certificate,
                            struct diagnostics *diagnostics)
 {
     char room[600], date[TLS_DATE_SIZE];
@@ -42,18 +48,18 @@ static void check_validity(const struct settings *settings, const struct setting
     time_t now = time(NULL);
     int days = (int)((certificate->ends - now) / DAY_SECONDS);
 
-    text_printf(&words, "certificate = %s: ", path);
+    put_path(key, path, &words);
     if (certificate->begins > now)
-        text_printf(&words, "it is not valid before %s; until then clients refuse it",
+        text_printf(&words, ": it is not valid before %s; until then clients refuse it",
                     tls_date(certificate->begins, date));
     else if (certificate->ends < now || days >= WARNING_DAYS)
         return;
     else if (days == 0)
-        text_printf(&words, "it ends within a day, on %s", tls_date(certificate->ends, date));
+        text_printf(&words, ": it ends within a day, on %s", tls_date(certificate->ends, date));
     else
-        text_printf(&words, "it ends in %d day%s, on %s", days, days == 1 ? "" : "s",
+        text_printf(&words, ": it ends in %d day%s, on %s", days, days == 1 ? "" : "s",
                     tls_date(certificate->ends, date));
-    warn_of_tls(settings, tls, "certificate", path, diagnostics, &words);
+    warn_of_tls(settings, tls, key, path, diagnostics, &words);
 }
 
 static void put_names_of(const struct tls_certificate *certificate, struct text *words)
@@ -117,20 +123,21 @@ static void check_hostname(const struct settings *settings, const struct setting
 }
 
 void configuration_check_certificate(const struct settings *settings,
-                                     const struct settings_tls *tls, const char *path,
-                                     struct span pem, struct diagnostics *diagnostics)
+                                     const struct settings_tls *tls, const char *key,
+                                     const char *path, struct span pem,
+                                     struct diagnostics *diagnostics)
 {
     struct tls_certificate certificate;
 
     if (tls_certificate_read(pem, settings->gatepost.hostname, &certificate) < 0)
         return;
-    check_validity(settings, tls, path, &certificate, diagnostics);
+    check_validity(settings, tls, key, path, &certificate, diagnostics);
     check_hostname(settings, tls, path, &certificate, diagnostics);
     check_names(settings, tls, path, pem, diagnostics);
 }
 
 void configuration_check_key(const struct settings *settings, const struct settings_tls *tls,
-                             const char *path, struct diagnostics *diagnostics)
+                             const char *key, const char *path, struct diagnostics *diagnostics)
 {
     char room[600];
     struct text words = TEXT_OVER(room);
@@ -138,9 +145,10 @@ void configuration_check_key(const struct settings *settings, const struct setti
 
     if (stat(path, &status) < 0 || !(status.st_mode & (S_IROTH | S_IWOTH)))
         return;
-    text_printf(&words, "key = %s can be %s by every user of this machine: chmod 600 %s", path,
+    put_path(key, path, &words);
+    text_printf(&words, " can be %s by every user of this machine: chmod 600 %s",
                 status.st_mode & S_IROTH ? "read" : "written", path);
-    warn_of_tls(settings, tls, "key", path, diagnostics, &words);
+    warn_of_tls(settings, tls, key, path, diagnostics, &words);
 }
 
 /* Sockets */

@@ -8,15 +8,17 @@
 #include "proxy/base/span.h"
 #include "proxy/privileges.h"
 
-/* A certificate that was read from `path`: soon at its end, not yet valid, or for other names than
- * those it is to be shown for. (That it has expired is tls_context_check()'s to say.) */
+/* A certificate that was read from `path`, which the setting `key` names ("certificate", or the
+ * "directory" that it is in): soon at its end, not yet valid, or for other names than those it is
+ * to be shown for. (That it has expired is tls_store_judge()'s to say.) */
 void configuration_check_certificate(const struct settings *settings,
-                                     const struct settings_tls *tls, const char *path,
-                                     struct span pem, struct diagnostics *diagnostics);
+                                     const struct settings_tls *tls, const char *key,
+                                     const char *path, struct span pem,
+                                     struct diagnostics *diagnostics);
 
-/* The file `path` of a private key: who may read it. */
+/* The file `path` of a private key: who may read it. `key`: "key" or "directory". */
 void configuration_check_key(const struct settings *settings, const struct settings_tls *tls,
-                             const char *path, struct diagnostics *diagnostics);
+                             const char *key, const char *path, struct diagnostics *diagnostics);
 
 /* The UNIX sockets of servers: may the workers open them? */
 void configuration_check_sockets(const struct settings *settings,

@@ -27,6 +27,10 @@
 #define TLS_FIRST_IS_OFF                                                                           \
     "client speaks TLS first on a port where that is off (detect, tls, certificate)"
 
+#define SSLV2_IS_OFF                                                                               \
+    "client offers SSL 2.0 or an SSL 2.0 hello; TLS 1.2 is the oldest served (tls_profile = "      \
+    "legacy serves TLS 1.0 inside such a hello, from private networks)"
+
 static const struct settings_limits *limits(const struct session *session)
 {
     return &session->snapshot->settings->limits;
@@ -46,7 +50,7 @@ static void await_line(struct session *session)
 
 static void begin_handshake(struct session *session, struct span first)
 {
-    struct tls_context *context = session->snapshot->tls[session->rule->protocol];
+    struct tls_context *context = snapshot_tls(session->snapshot, session->listen);
 
     if (!context) {
         session_abort(session, false, "client speaks TLS, and there is no certificate");
@@ -85,12 +89,33 @@ static void leave_detect(struct session *session)
     greet_client(session);
 }
 
+static size_t listen_index(const struct session *session)
+{
+    return (size_t)(session->listen - session->snapshot->settings->listens);
+}
+
+/* Does the client lie in the listener's `from`? Of what a trusted balancer begins by itself, the
+ * balancer is the client. */
+static bool is_welcome(const struct session *session)
+{
+    const struct networks *from = &session->snapshot->from[listen_index(session)];
+    struct sockaddr_storage client, own;
+
+    return from->count == 0 ||
+           (identity_addresses(&session->client, session->origin, &client, &own) == 0 &&
+            network_contains(from->networks, from->count, &client));
+}
+
 /* The client is known. `first` are octets of it that have come already. */
 static void begin_detect(struct session *session, struct span first)
 {
     enum hint hint = HINT_NONE;
     uint32_t wait;
 
+    if (!is_welcome(session)) {
+        session_abort(session, false, "closed at once: `from` does not name the client's network");
+        return;
+    }
     session_move(session, ST_DETECT);
     if (!session->listen->detect && session->rule->implicit_tls) {
         begin_handshake(session, first);
@@ -114,8 +139,7 @@ static void begin_detect(struct session *session, struct span first)
 /* Does the peer itself, not a client that it names, lie in the listener's `trusted`? */
 static bool peer_trusted(const struct session *session, struct sockaddr_storage *ret_peer)
 {
-    const struct trusted *trusted =
-        &session->snapshot->trusted[session->listen - session->snapshot->settings->listens];
+    const struct networks *trusted = &session->snapshot->trusted[listen_index(session)];
     struct sockaddr_storage own;
 
     return trusted->count > 0 && identity_addresses(&session->client, NULL, ret_peer, &own) == 0 &&
@@ -288,9 +312,12 @@ void front_detect_data(struct session *session)
     case DETECT_SSLV2:
         if (session->rule->protocol == PROTOCOL_OPAQUE)
             break;
+        if (tls_possible(session) && session->listen->tls_profile == TLS_PROFILE_LEGACY) {
+            tls_first(session, octets); /* it may offer TLS 1.0 inside: RFC 5246 appendix E.2 */
+            return;
+        }
         if (session_reply(session, detect_sslv2_alert()))
-            session_finish(
-                session, "client offers SSL 2.0 or an SSL 2.0 hello; TLS 1.2 is the oldest served");
+            session_finish(session, SSLV2_IS_OFF);
         return;
     default:
         break;

@@ -31,6 +31,14 @@ static bool reads_login(const struct settings *settings, const struct settings_l
     return listen->route[0] || (backend && backend->policy == POLICY_HASH_USER);
 }
 
+struct tls_context *snapshot_tls(const struct snapshot *snapshot,
+                                 const struct settings_listen *listen)
+{
+    if (listen->tls == TLS_RULE_OFF)
+        return NULL;
+    return snapshot->tls[listen->protocol][listen->tls_profile];
+}
+
 static void make_rule(const struct snapshot *snapshot, const struct settings_listen *listen,
                       struct dialogue_rule *rule)
 {
@@ -41,7 +49,7 @@ static void make_rule(const struct snapshot *snapshot, const struct settings_lis
         .protocol = listen->protocol,
         .hostname = settings->gatepost.hostname,
         .implicit_tls = listen->tls == TLS_RULE_IMPLICIT,
-        .tls_available = listen->tls != TLS_RULE_OFF && snapshot->tls[listen->protocol],
+        .tls_available = snapshot_tls(snapshot, listen),
         .require_tls = listen->require_tls,
         .require_auth = listen->require_auth,
         .legacy_auth_line = listen->legacy_auth_line,
@@ -55,24 +63,67 @@ static void make_rule(const struct snapshot *snapshot, const struct settings_lis
     };
 }
 
-static int read_trusted(const struct settings_listen *listen, struct trusted *trusted)
+static int read_networks(const struct settings_listen *listen, const char *key,
+                         const struct settings_list *list, struct networks *into)
 {
-    if (listen->trusted.count == 0)
+    if (list->count == 0)
         return 0;
-    trusted->networks = calloc(listen->trusted.count, sizeof(*trusted->networks));
-    if (!trusted->networks)
+    into->networks = calloc(list->count, sizeof(*into->networks));
+    if (!into->networks)
         return -ENOMEM;
-    for (size_t i = 0; i < listen->trusted.count; i++) {
-        int r = network_parse(listen->trusted.items[i], &trusted->networks[i]);
+    for (size_t i = 0; i < list->count; i++) {
+        int r = network_parse(list->items[i], &into->networks[i]);
 
         if (r < 0) {
-            log_line(LOG_LEVEL_ERROR, "[listen %s] trusted: %s is no address and no network",
-                     listen->name, listen->trusted.items[i]);
+            log_line(LOG_LEVEL_ERROR, "[listen %s] %s: %s is no address and no network",
+                     listen->name, key, list->items[i]);
             return r;
         }
-        trusted->count++;
+        into->count++;
     }
     return 0;
+}
+
+/* One for each protocol and profile of the open ports. No certificate is no error. */
+static int make_contexts(struct snapshot *snapshot, const struct bundle *bundle,
+                         const struct ticket_keys *keys)
+{
+    const struct settings *settings = snapshot->settings;
+    struct tls_store *store;
+    int r = tls_store_new(settings, bundle, &store);
+
+    if (r < 0)
+        return r == -ENOENT ? 0 : r;
+    for (size_t i = 0; r == 0 && i < settings->listen_count; i++) {
+        const struct settings_listen *listen = &settings->listens[i];
+        struct tls_context **context = &snapshot->tls[listen->protocol][listen->tls_profile];
+
+        if (!*context && listen->tls != TLS_RULE_OFF && settings_listen_open(settings, listen))
+            r = tls_context_new(store, listen->protocol, listen->tls_profile, keys, context);
+    }
+    tls_store_free(store);
+    return r;
+}
+
+static int make_ports(struct snapshot *snapshot)
+{
+    size_t count = snapshot->settings->listen_count;
+    int r = 0;
+
+    snapshot->rules = calloc(count, sizeof(*snapshot->rules));
+    snapshot->trusted = calloc(count, sizeof(*snapshot->trusted));
+    snapshot->from = calloc(count, sizeof(*snapshot->from));
+    if (!snapshot->rules || !snapshot->trusted || !snapshot->from)
+        return -ENOMEM;
+    for (size_t i = 0; r == 0 && i < count; i++) {
+        const struct settings_listen *listen = &snapshot->settings->listens[i];
+
+        make_rule(snapshot, listen, &snapshot->rules[i]);
+        r = read_networks(listen, "trusted", &listen->trusted, &snapshot->trusted[i]);
+        if (r == 0)
+            r = read_networks(listen, "from", &listen->from, &snapshot->from[i]);
+    }
+    return r;
 }
 
 static int load_settings(const struct bundle *bundle, struct settings **ret_settings)
@@ -129,35 +180,18 @@ int snapshot_new(const struct bundle *bundle, const struct ticket_keys *keys,
         return -ENOMEM;
     snapshot->references = 1;
     r = load_settings(bundle, &snapshot->settings);
-    if (r < 0)
-        goto free_snapshot;
-    for (int protocol = 0; protocol <= PROTOCOL_OPAQUE; protocol++) {
-        r = tls_context_new(snapshot->settings, bundle, (enum port_protocol)protocol, keys,
-                            &snapshot->tls[protocol]);
-        if (r < 0 && r != -ENOENT)
-            goto free_snapshot;
-    }
-    r = read_slots(bundle, snapshot->slots);
+    if (r == 0)
+        r = make_contexts(snapshot, bundle, keys);
+    if (r == 0)
+        r = read_slots(bundle, snapshot->slots);
     if (r == 0)
         r = make_clients(snapshot, bundle);
+    if (r == 0)
+        r = make_ports(snapshot);
     if (r < 0)
-        goto free_snapshot;
-    r = -ENOMEM;
-    snapshot->rules = calloc(snapshot->settings->listen_count, sizeof(*snapshot->rules));
-    snapshot->trusted = calloc(snapshot->settings->listen_count, sizeof(*snapshot->trusted));
-    if (!snapshot->rules || !snapshot->trusted)
-        goto free_snapshot;
-    for (size_t i = 0; i < snapshot->settings->listen_count; i++) {
-        make_rule(snapshot, &snapshot->settings->listens[i], &snapshot->rules[i]);
-        r = read_trusted(&snapshot->settings->listens[i], &snapshot->trusted[i]);
-        if (r < 0)
-            goto free_snapshot;
-    }
-    *ret_snapshot = snapshot;
-    return 0;
-
-free_snapshot:
-    snapshot_unref(snapshot);
+        snapshot_unref(snapshot);
+    else
+        *ret_snapshot = snapshot;
     return r;
 }
 
@@ -167,18 +201,25 @@ struct snapshot *snapshot_ref(struct snapshot *snapshot)
     return snapshot;
 }
 
+static void free_networks(struct networks *lists, const struct settings *settings)
+{
+    for (size_t i = 0; lists && i < settings->listen_count; i++)
+        free(lists[i].networks);
+    free(lists);
+}
+
 void snapshot_unref(struct snapshot *snapshot)
 {
     if (--snapshot->references > 0)
         return;
     for (int protocol = 0; protocol <= PROTOCOL_OPAQUE; protocol++)
-        tls_context_free(snapshot->tls[protocol]);
+        for (int profile = 0; profile < TLS_PROFILE_COUNT; profile++)
+            tls_context_free(snapshot->tls[protocol][profile]);
     for (size_t i = 0; snapshot->clients && i < snapshot->settings->backend_count; i++)
         tls_client_free(snapshot->clients[i]);
     free(snapshot->clients);
-    for (size_t i = 0; snapshot->trusted && i < snapshot->settings->listen_count; i++)
-        free(snapshot->trusted[i].networks);
-    free(snapshot->trusted);
+    free_networks(snapshot->trusted, snapshot->settings);
+    free_networks(snapshot->from, snapshot->settings);
     free(snapshot->rules);
     settings_free(snapshot->settings);
     free(snapshot);

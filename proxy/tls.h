@@ -21,9 +21,9 @@ struct tls_facts {
 void tls_facts(const struct stream *stream, struct tls_facts *ret_facts);
 
 /* After a failed handshake or a TLS error: words for the log, naming what a client offered at best
- * ("client offers at most TLSv1.0, min_version is TLSv1.2"; "no cipher in common: ..."), or what is
- * wrong with a server ("certificate is for a.example, not for b.example"). Points into the stream;
- * never empty. */
+ * ("client offered at most TLS 1.0, min_version is 1.2 (tls_profile = legacy serves it from private
+ * networks)"; "no cipher in common: ..."), or what is wrong with a server ("certificate is for
+ * a.example, not for b.example"). Points into the stream; never empty. */
 const char *tls_failure(const struct stream *stream);
 
 #endif

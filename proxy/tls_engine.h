@@ -7,6 +7,7 @@
 #ifndef GATEPOST_PROXY_TLS_ENGINE_H
 #define GATEPOST_PROXY_TLS_ENGINE_H
 
+#include "conf/settings.h"
 #include "proxy/base/span.h"
 
 struct ssl_st;
@@ -68,6 +69,7 @@ struct ssl_st *tls_context_connect(struct tls_context *context);
 int tls_client_connect(struct tls_client *client, const char *name, struct ssl_st **ret_ssl);
 /* The static ALPN name of the context's protocol, "" where there is none. */
 const char *tls_context_alpn(const struct tls_context *context);
+enum tls_profile tls_context_profile(const struct tls_context *context);
 
 /* Implemented by stream.c: appends octets for the wire. 0 or -errno. */
 int stream_put(struct stream *stream, struct span octets);

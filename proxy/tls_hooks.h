@@ -12,7 +12,8 @@
 void tls_on_message(int written, int version, int type, const void *octets, size_t size, SSL *ssl,
                     void *unused);
 
-/* From the client_hello callback: keeps what the client offers, for tls_failure(). */
-void tls_note_offer(SSL *ssl);
+/* From the client_hello callback: keeps what the client offers, for tls_failure(). `kinds`: which
+ * certificates there are for it (enum tls_kind). */
+void tls_note_offer(SSL *ssl, unsigned kinds);
 
 #endif

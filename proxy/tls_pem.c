@@ -43,68 +43,116 @@ static bool at_end(void)
     return end;
 }
 
-/* Adds the certificates behind the first one. 0 or -EINVAL. */
-static int use_chain(SSL_CTX *ssl_ctx, BIO *pem, struct text *into)
+/* The certificates behind the first one. 0 or -EINVAL. */
+static int read_chain(BIO *pem, struct tls_pair *pair, struct text *into)
 {
     X509 *link;
 
+    pair->chain = sk_X509_new_null();
+    if (!pair->chain)
+        return tls_put_words(into, "no memory");
     while ((link = next_certificate(pem))) {
-        if (!SSL_CTX_add0_chain_cert(ssl_ctx, link)) {
+        if (!sk_X509_push(pair->chain, link)) {
             X509_free(link);
-            return tls_put_words(into, "the certificate chain cannot be used");
+            return tls_put_words(into, "no memory");
         }
     }
     return at_end() ? 0 : tls_put_words(into, "the certificate chain does not parse");
 }
 
-/* Is there a PEM block of that kind? */
-static bool holds(struct span pem, const char *end_of_line)
+static bool holds_key(struct span pem)
 {
-    return span_search(pem, span_of_text(end_of_line)) < pem.size;
+    return span_search(pem, SPAN_LIT(" PRIVATE KEY-----")) < pem.size;
 }
 
-static int use_certificate(SSL_CTX *ssl_ctx, struct span certificate, struct text *into)
+static bool holds_certificate(struct span pem)
+{
+    return span_search(pem, SPAN_LIT(" CERTIFICATE-----")) < pem.size;
+}
+
+static int read_certificate(struct span certificate, struct tls_pair *pair, struct text *into)
 {
     BIO *pem = BIO_new_mem_buf(certificate.data, (int)certificate.size);
-    X509 *leaf = pem ? PEM_read_bio_X509_AUX(pem, NULL, no_pass_phrase, NULL) : NULL;
     int status;
 
-    if (!leaf)
-        status = tls_put_words(into, holds(certificate, " PRIVATE KEY-----")
+    pair->leaf = pem ? PEM_read_bio_X509_AUX(pem, NULL, no_pass_phrase, NULL) : NULL;
+    if (!pair->leaf)
+        status = tls_put_words(into, holds_key(certificate)
                                          ? "the certificate does not parse: here is a private key"
                                          : "the certificate does not parse");
-    else if (!SSL_CTX_use_certificate(ssl_ctx, leaf))
-        status = tls_put_words(into, "the certificate cannot be used");
     else
-        status = use_chain(ssl_ctx, pem, into);
-    X509_free(leaf);
+        status = read_chain(pem, pair, into);
     BIO_free(pem);
     return status;
 }
 
-static int use_key(SSL_CTX *ssl_ctx, struct span key, struct text *into)
+static int read_key(struct span key, struct tls_pair *pair, struct text *into)
 {
     BIO *pem = BIO_new_mem_buf(key.data, (int)key.size);
-    EVP_PKEY *private = pem ? PEM_read_bio_PrivateKey(pem, NULL, no_pass_phrase, NULL) : NULL;
     int status = 0;
 
-    if (!private)
+    pair->key = pem ? PEM_read_bio_PrivateKey(pem, NULL, no_pass_phrase, NULL) : NULL;
+    if (!pair->key)
         status =
-            tls_put_words(into, holds(key, " CERTIFICATE-----")
+            tls_put_words(into, holds_certificate(key) && !holds_key(key)
                                     ? "the private key does not parse: here is a certificate"
                                     : "the private key does not parse, or wants a pass phrase");
-    else if (!SSL_CTX_use_PrivateKey(ssl_ctx, private) || !SSL_CTX_check_private_key(ssl_ctx))
+    else if (!X509_check_private_key(pair->leaf, pair->key))
         status = tls_put_words(into, "the private key does not belong to the certificate");
-    EVP_PKEY_free(private);
     BIO_free(pem);
     return status < 0 ? -EKEYREJECTED : 0;
 }
 
-int tls_pem_use_pair(SSL_CTX *ssl_ctx, struct span certificate, struct span key, struct text *into)
+static unsigned kind_of(const EVP_PKEY *key)
 {
-    int status = use_certificate(ssl_ctx, certificate, into);
+    switch (EVP_PKEY_get_base_id(key)) {
+    case EVP_PKEY_RSA:
+        return TLS_KIND_RSA;
+    case EVP_PKEY_RSA_PSS:
+        return TLS_KIND_RSA_PSS;
+    case EVP_PKEY_EC:
+        return TLS_KIND_ECDSA;
+    case EVP_PKEY_ED25519:
+        return TLS_KIND_ED25519;
+    case EVP_PKEY_ED448:
+        return TLS_KIND_ED448;
+    default: /* DSA, and what OpenSSL learns in future */
+        return 0;
+    }
+}
 
-    return status < 0 ? status : use_key(ssl_ctx, key, into);
+int tls_pem_check_strength(SSL_CTX *scratch, const struct tls_pair *pair, struct text *into)
+{
+    if (SSL_CTX_use_cert_and_key(scratch, pair->leaf, pair->key, pair->chain, 1))
+        return 0;
+    return tls_put_words(into, "the certificate cannot be used");
+}
+
+int tls_pem_read_pair(struct span certificate, struct span key, struct text *into,
+                      struct tls_pair *ret_pair)
+{
+    struct tls_pair pair = { .leaf = NULL };
+    int status = read_certificate(certificate, &pair, into);
+
+    if (status == 0)
+        status = read_key(key, &pair, into);
+    if (status == 0) {
+        pair.kind = kind_of(pair.key);
+        if (pair.kind == 0)
+            status = tls_put_words(into, "the certificate has a kind of key that is not served");
+    }
+    if (status < 0)
+        tls_pem_drop_pair(&pair);
+    else
+        *ret_pair = pair;
+    return status;
+}
+
+void tls_pem_drop_pair(struct tls_pair *pair)
+{
+    X509_free(pair->leaf);
+    sk_X509_pop_free(pair->chain, X509_free);
+    EVP_PKEY_free(pair->key);
 }
 
 static int read_all(BIO *pem, STACK_OF(X509) * into_stack, struct text *into)

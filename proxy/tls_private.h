@@ -27,7 +27,10 @@ struct tls {
     union {
         struct {
             uint16_t version, count, ciphers[TLS_OFFERED_KEPT];
-        } offered; /* as server: the ClientHello's best version, its ciphers */
+            uint8_t kinds;       /* which certificates there are for it */
+            uint8_t serving;     /* the profiles that have a suite of it and of these kinds ... */
+            uint8_t serving_any; /* ... and of any kind; see tls_profile_serving() */
+        } offered;               /* as server: the ClientHello's best version, its ciphers */
         struct {
             unsigned char octets[TLS_FIRST_KEPT], count;
         } first; /* as client: how the server began */

@@ -6,6 +6,7 @@
  * side refuses has its words from tls_client.c, which come first and stay. */
 #include "proxy/tls.h"
 
+#include <limits.h>
 #include <stdlib.h>
 
 #include <openssl/err.h>
@@ -14,6 +15,7 @@
 #include "proxy/stream.h"
 #include "proxy/tls_hooks.h"
 #include "proxy/tls_private.h"
+#include "proxy/tls_profile.h"
 
 #define REPLY_SHOWN 80 /* octets of a server that speaks no TLS; guessed: most of a reply line */
 
@@ -27,16 +29,18 @@ static const char *peer(const struct tls *tls)
 static const char *version_name(unsigned version)
 {
     switch (version) {
+    case SSL2_VERSION:
+        return "SSL 2.0";
     case SSL3_VERSION:
-        return "SSLv3";
+        return "SSL 3.0";
     case TLS1_VERSION:
-        return "TLSv1.0";
+        return "TLS 1.0";
     case TLS1_1_VERSION:
-        return "TLSv1.1";
+        return "TLS 1.1";
     case TLS1_2_VERSION:
-        return "TLSv1.2";
+        return "TLS 1.2";
     case TLS1_3_VERSION:
-        return "TLSv1.3";
+        return "TLS 1.3";
     default: /* a peer's number */
         return "an unknown version";
     }
@@ -59,11 +63,139 @@ static void put_ciphers(const struct tls *tls, struct text *into)
         text_printf(into, " and %d more", tls->offered.count - TLS_OFFERED_KEPT);
 }
 
+/* --- what would have served it --- */
+
+static bool serves(unsigned mask, enum tls_profile profile)
+{
+    return (mask & 1U << profile) != 0;
+}
+
+/* The first profile of the mask behind `behind`; -1: there is none. */
+static int first_profile(unsigned mask, int behind)
+{
+    for (int profile = behind + 1; profile < TLS_PROFILE_COUNT; profile++)
+        if (serves(mask, (enum tls_profile)profile))
+            return profile;
+    return -1;
+}
+
+/* "ECDSA" where there is RSA, and the other way round: no client takes other kinds alone. */
+static const char *missing_kind(const struct tls *tls)
+{
+    return tls_kind_name(tls->offered.kinds & TLS_KIND_ECDSA ? TLS_KIND_RSA : TLS_KIND_ECDSA);
+}
+
+static bool too_old(const struct tls *tls)
+{
+    return tls->offered.version < SSL_get_min_proto_version(tls->ssl);
+}
+
+/* The settings by which the client's suites would be taken, at its version. */
+static void put_remedy(const struct tls *tls, struct text *into)
+{
+    int current = (int)tls_context_profile(tls->context);
+    int profile = first_profile(tls->offered.serving, -1);
+    int any = first_profile(tls->offered.serving_any, -1);
+    bool kind = profile < 0 || (profile > current && any <= current);
+    char room[200];
+    struct text parts = TEXT_OVER(room);
+    unsigned count = 0;
+
+    if (any < 0) {
+        text_puts(into, " (no tls_profile serves that)");
+        return;
+    }
+    profile = kind ? any : profile;
+    if (too_old(tls) && SSL_get_min_proto_version(tls->ssl) == TLS1_3_VERSION) {
+        text_puts(&parts, "[tls] min_version = 1.2");
+        count++;
+    }
+    if (profile > current)
+        text_printf(&parts, "%stls_profile = %s", count++ > 0 ? " and " : "",
+                    tls_profile_name((enum tls_profile)profile));
+    if (kind)
+        text_printf(&parts, "%sa certificate with an %s key", count++ > 0 ? " and " : "",
+                    missing_kind(tls));
+    if (count == 0)
+        return;
+    text_printf(into, " (%s serve%s it%s)", text_str(&parts), count > 1 ? "" : "s",
+                profile == TLS_PROFILE_LEGACY ? " from private networks" : "");
+}
+
 static void put_version_words(const struct tls *tls, struct text *into)
 {
-    text_printf(into, "client offers at most %s, min_version is %s",
-                version_name(tls->offered.version),
-                version_name((unsigned)SSL_get_min_proto_version(tls->ssl)));
+    unsigned oldest = (unsigned)SSL_get_min_proto_version(tls->ssl);
+
+    text_printf(into, "client offered at most %s, min_version is %s",
+                version_name(tls->offered.version), strchr(version_name(oldest), ' ') + 1);
+    put_remedy(tls, into);
+}
+
+static void put_cipher_words(const struct tls *tls, struct text *into)
+{
+    text_printf(into, "no cipher in common: client offered at most %s with ",
+                version_name(tls->offered.version));
+    put_ciphers(tls, into);
+    put_remedy(tls, into);
+}
+
+/* The kinds of keys whose signatures the client takes; `strong`: not by SHA-1 and older alone. */
+static unsigned signature_kinds(const struct tls *tls, bool strong)
+{
+    unsigned kinds = 0;
+    int count = SSL_get_sigalgs(tls->ssl, 0, NULL, NULL, NULL, NULL, NULL);
+
+    for (int i = 0; i < count; i++) {
+        int sign = NID_undef, hash = NID_undef;
+
+        SSL_get_sigalgs(tls->ssl, i, &sign, &hash, NULL, NULL, NULL);
+        if (strong && (hash == NID_sha1 || hash == NID_md5 || hash == NID_md5_sha1))
+            continue;
+        if (sign == EVP_PKEY_RSA || sign == EVP_PKEY_RSA_PSS)
+            kinds |= TLS_KIND_RSA | TLS_KIND_RSA_PSS;
+        else if (sign == EVP_PKEY_EC)
+            kinds |= TLS_KIND_ECDSA;
+        else if (sign == EVP_PKEY_ED25519)
+            kinds |= TLS_KIND_ED25519;
+        else if (sign == EVP_PKEY_ED448)
+            kinds |= TLS_KIND_ED448;
+    }
+    return kinds;
+}
+
+/* True where this is why: the client takes no signature that our certificates can make. */
+static bool put_signature_words(const struct tls *tls, struct text *into)
+{
+    unsigned kinds = signature_kinds(tls, false), ours = tls->offered.kinds;
+
+    if (kinds == 0) /* it left that to us */
+        return false;
+    if (!(kinds & ours)) {
+        text_printf(into,
+                    "no signature algorithm in common: client takes none of the certificate's kind "
+                    "of key (a certificate with an %s key serves it)",
+                    missing_kind(tls));
+        return true;
+    }
+    if (signature_kinds(tls, true) & ours)
+        return false;
+    text_puts(into, "no signature algorithm in common: client takes SHA-1 at most "
+                    "(tls_profile = legacy serves it from private networks)");
+    return true;
+}
+
+static void put_group_words(struct text *into)
+{
+    text_puts(into, "no key exchange group in common: " TLS_CONTEXT_GROUPS " are served");
+}
+
+/* OpenSSL has one reason for all that TLS 1.2 chooses a suite by. */
+static void put_choice_words(const struct tls *tls, struct text *into)
+{
+    if (!serves(tls->offered.serving, tls_context_profile(tls->context)))
+        put_cipher_words(tls, into);
+    else if (!put_signature_words(tls, into))
+        put_group_words(into);
 }
 
 /* RFC 8701: values of no meaning that clients strew in. */
@@ -89,24 +221,36 @@ static void note_versions(struct tls *tls, SSL *ssl)
     }
 }
 
-void tls_note_offer(SSL *ssl)
+static void note_suite(struct tls *tls, unsigned suite)
+{
+    uint16_t version = tls->offered.version;
+
+    if (is_grease(suite) || suite == (SSL3_CK_SCSV & 0xffff) ||
+        suite == (SSL3_CK_FALLBACK_SCSV & 0xffff))
+        return;
+    if (tls->offered.count < TLS_OFFERED_KEPT)
+        tls->offered.ciphers[tls->offered.count] = (uint16_t)suite;
+    tls->offered.count++;
+    tls->offered.serving |= (uint8_t)tls_profile_serving(suite, version, tls->offered.kinds);
+    tls->offered.serving_any |= (uint8_t)tls_profile_serving(suite, version, UINT_MAX);
+}
+
+/* A hello of SSL 2.0 has three octets for each suite; the first of TLS's is 0 (RFC 5246 appendix
+ * E.2). */
+void tls_note_offer(SSL *ssl, unsigned kinds)
 {
     struct tls *tls = SSL_get_app_data(ssl);
     const unsigned char *list;
     size_t size = SSL_client_hello_get0_ciphers(ssl, &list);
+    size_t extra = SSL_client_hello_isv2(ssl) ? 1 : 0;
 
     note_versions(tls, ssl);
+    tls->offered.kinds = (uint8_t)kinds;
     tls->offered.count = 0;
-    for (size_t i = 0; i + 1 < size; i += 2) {
-        uint16_t cipher = (uint16_t)(list[i] << 8 | list[i + 1]);
-
-        if (is_grease(cipher) || cipher == (SSL3_CK_SCSV & 0xffff) ||
-            cipher == (SSL3_CK_FALLBACK_SCSV & 0xffff))
-            continue;
-        if (tls->offered.count < TLS_OFFERED_KEPT)
-            tls->offered.ciphers[tls->offered.count] = cipher;
-        tls->offered.count++;
-    }
+    tls->offered.serving = tls->offered.serving_any = 0;
+    for (size_t i = 0; i + extra + 1 < size; i += 2 + extra)
+        if (extra == 0 || list[i] == 0)
+            note_suite(tls, (unsigned)(list[i + extra] << 8 | list[i + extra + 1]));
 }
 
 /* --- how the server began --- */
@@ -168,12 +312,14 @@ static bool put_words_as_server(const struct tls *tls, int reason, struct text *
         put_version_words(tls, into);
         return true;
     case SSL_R_NO_SHARED_CIPHER:
-        text_puts(into, "no cipher in common: client offers ");
-        put_ciphers(tls, into);
+        put_choice_words(tls, into);
         return true;
+    case SSL_R_NO_SHARED_SIGNATURE_ALGORITHMS:
+    case SSL_R_NO_SUITABLE_SIGNATURE_ALGORITHM:
+        return put_signature_words(tls, into);
     case SSL_R_NO_SHARED_GROUPS:
     case SSL_R_NO_SUITABLE_KEY_SHARE:
-        text_puts(into, "no key exchange group in common: " TLS_CONTEXT_GROUPS " are served");
+        put_group_words(into);
         return true;
     case SSL_R_NO_APPLICATION_PROTOCOL:
         text_printf(into, "the client's ALPN list lacks \"%s\"", tls_context_alpn(tls->context));

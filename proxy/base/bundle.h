@@ -2,10 +2,12 @@
  * keys, listeners.
  *
  * Format: entries of "NAME SIZE\n" and SIZE octets and "\n". Names: "settings" (INI text for
- * settings_load_text), "tls/NAME/certificate", "tls/NAME/key" (PEM), "ca/NAME" (PEM: what the
- * certificate of that backend may be signed by), "ca" (the system's, for the others), "listener"
- * (one for each listening descriptor, in their order: "LISTEN-NAME ADDRESS"). Only a proxy worker's
- * bundle has keys and CAs; an embedded worker's has "settings" and "listener". */
+ * settings_load_text), "tls/NAME/NUMBER/certificate", "tls/NAME/NUMBER/key" (PEM;
+ * a number is one identity of proxy/tls_store.h, and has as many pairs as kinds of keys), "ca/NAME"
+ * (PEM: what the certificate of that backend may be signed by), "ca" (the system's, for the
+ * others), "listener" (one for each listening descriptor, in their order: "LISTEN-NAME ADDRESS").
+ * Only a proxy worker's bundle has keys and CAs; an embedded worker's has "settings" and
+ * "listener". */
 #ifndef GATEPOST_BASE_BUNDLE_H
 #define GATEPOST_BASE_BUNDLE_H
 

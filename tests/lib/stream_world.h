@@ -165,12 +165,11 @@ static inline void connect_pair(struct world *world)
 
 static inline void make_context(struct world *world, enum port_protocol protocol)
 {
-    struct tls_section section = { "default", &pair, { NULL }, TLS_VERSION_1_2 };
+    struct tls_section section = { "default", &pair, { NULL }, TLS_VERSION_1_2, NULL };
 
     fixture_init(&world->fixture, &section, 1);
-    assert_int_equal(tls_context_new(&world->fixture.settings, &world->fixture.bundle, protocol,
-                                     &keys, &world->context),
-                     0);
+    assert_int_equal(
+        fixture_context(&world->fixture, protocol, TLS_PROFILE_DEFAULT, &keys, &world->context), 0);
 }
 
 static inline void world_init(struct world *world, size_t read_size)

@@ -27,11 +27,20 @@ static inline void pem_of_bio(BIO *bio, char *into, size_t room)
     BIO_free(bio);
 }
 
-/* Self-signed, P-256 (or a 1024-bit RSA key, which is too weak); `names` as OpenSSL writes them
- * ("DNS:a,DNS:*.b") or NULL; valid from yesterday for `days`. */
-static inline void make_pair(struct pem_pair *pair, const char *names, int days, bool weak)
+/* "RSA" (2048 bits), a curve as "P-256", "ED25519" or "ED448". */
+static inline EVP_PKEY *make_key(const char *algorithm)
 {
-    EVP_PKEY *key = weak ? EVP_RSA_gen(1024) : EVP_EC_gen("P-256");
+    if (strcmp(algorithm, "RSA") == 0)
+        return EVP_RSA_gen(2048);
+    if (algorithm[0] == 'P')
+        return EVP_EC_gen(algorithm);
+    return EVP_PKEY_Q_keygen(NULL, NULL, algorithm);
+}
+
+/* Self-signed by `key`, which is freed; `names` as OpenSSL writes them ("DNS:a,DNS:*.b") or NULL;
+ * valid from yesterday for `days`. */
+static inline void make_pair_of(struct pem_pair *pair, const char *names, int days, EVP_PKEY *key)
+{
     X509 *x509 = X509_new();
     BIO *certificate = BIO_new(BIO_s_mem()), *private = BIO_new(BIO_s_mem());
 
@@ -49,7 +58,7 @@ static inline void make_pair(struct pem_pair *pair, const char *names, int days,
         X509_add_ext(x509, extension, -1);
         X509_EXTENSION_free(extension);
     }
-    if (!X509_sign(x509, key, EVP_sha256()))
+    if (!X509_sign(x509, key, EVP_PKEY_get_base_id(key) >= EVP_PKEY_ED25519 ? NULL : EVP_sha256()))
         abort();
     PEM_write_bio_X509(certificate, x509);
     PEM_write_bio_PrivateKey(private, key, NULL, NULL, 0, NULL, NULL);
@@ -59,6 +68,12 @@ static inline void make_pair(struct pem_pair *pair, const char *names, int days,
     EVP_PKEY_free(key);
 }
 
+/* P-256 (or a 1024-bit RSA key, which is too weak). */
+static inline void make_pair(struct pem_pair *pair, const char *names, int days, bool weak)
+{
+    make_pair_of(pair, names, days, weak ? EVP_RSA_gen(1024) : EVP_EC_gen("P-256"));
+}
+
 /* One [tls NAME]; `names` is a NULL-terminated list or NULL. A section without a pair has no
  * certificate at all. */
 struct tls_section {
@@ -66,6 +81,7 @@ struct tls_section {
     const struct pem_pair *pair;
     const char *names[4];
     enum tls_version min_version;
+    const struct pem_pair *beside; /* another kind of key; NULL: none */
 };
 
 struct tls_fixture {
@@ -79,7 +95,7 @@ static inline void bundle_put(struct bundle *bundle, const char *section, const 
                               const char *content)
 {
     char *entry;
-    int size = asprintf(&entry, "tls/%s/%s %zu\n%s\n", section, what, strlen(content), content);
+    int size = asprintf(&entry, "tls/%s/0/%s %zu\n%s\n", section, what, strlen(content), content);
 
     if (size < 0)
         abort();
@@ -112,7 +128,27 @@ static inline void fixture_init(struct tls_fixture *fixture, const struct tls_se
             bundle_put(&fixture->bundle, into->name, "certificate", sections[i].pair->certificate);
             bundle_put(&fixture->bundle, into->name, "key", sections[i].pair->key);
         }
+        if (sections[i].beside) {
+            bundle_put(&fixture->bundle, into->name, "certificate",
+                       sections[i].beside->certificate);
+            bundle_put(&fixture->bundle, into->name, "key", sections[i].beside->key);
+        }
     }
+}
+
+/* A context of these sections. 0, or what failed. */
+static inline int fixture_context(const struct tls_fixture *fixture, enum port_protocol protocol,
+                                  enum tls_profile profile, const struct ticket_keys *keys,
+                                  struct tls_context **ret_context)
+{
+    struct tls_store *store;
+    int status = tls_store_new(&fixture->settings, &fixture->bundle, &store);
+
+    if (status < 0)
+        return status;
+    status = tls_context_new(store, protocol, profile, keys, ret_context);
+    tls_store_free(store);
+    return status;
 }
 
 static inline void fixture_deinit(struct tls_fixture *fixture)

@@ -385,9 +385,11 @@ static void a_client_with_the_wrong_offer_is_refused_in_words(void **state)
         const char *words;
     } rows[] = {
         { "TLS 1.0", offer_tls_1_0, SSL_AD_PROTOCOL_VERSION,
-          "client offers at most TLSv1.0, min_version is TLSv1.2" },
+          "client offered at most TLS 1.0, min_version is 1.2 (tls_profile = legacy serves it from "
+          "private networks)" },
         { "CBC only", offer_cbc, SSL_AD_HANDSHAKE_FAILURE,
-          "no cipher in common: client offers AES128-SHA, ECDHE-ECDSA-AES128-SHA" },
+          "no cipher in common: client offered at most TLS 1.2 with AES128-SHA, "
+          "ECDHE-ECDSA-AES128-SHA (tls_profile = compatible serves it)" },
         { "P-521 only", offer_p521, SSL_AD_HANDSHAKE_FAILURE,
           "no key exchange group in common: X25519:P-256:P-384 are served" },
         { "ALPN without smtp", offer_h2, SSL_AD_NO_APPLICATION_PROTOCOL,

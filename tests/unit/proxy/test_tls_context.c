@@ -1,6 +1,5 @@
-/* Contexts: what is refused when one is built, which certificate SNI chooses, which versions and
- * ciphers are served, and tickets across contexts. Handshakes are real, in memory: the server half
- * is an SSL of the context under test over memory BIOs. */
+/* Contexts: which certificate SNI chooses, which versions and ciphers the default profile serves,
+ * and tickets across contexts. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,182 +9,13 @@
 
 #include <errno.h>
 
-#include <openssl/err.h>
-
 #include "proxy/base/log.h"
-#include "proxy/stream.h"
-#include "proxy/tls.h"
-#include "proxy/tls_engine.h"
-#include "tests/lib/tls_fixture.h"
+#include "tests/lib/tls_handshake.h"
 
-static struct pem_pair first, second, wild, old, weak;
+static struct pem_pair first, second, wild, weak;
 static struct ticket_keys keys;
 
-/* One server side, by the real tls_new(): a stream whose wire is loop->out and tls_feed(). No
- * socket is involved. */
-struct server {
-    struct stream_loop loop;
-    struct stream stream;
-};
-
-static void server_init(struct server *server, struct tls_context *context)
-{
-    memset(server, 0, sizeof(*server));
-    server->loop.out = malloc(STREAM_OUT_MAX);
-    server->loop.event_depth = 1; /* nobody flushes: the test takes the octets */
-    server->stream.loop = &server->loop;
-    server->stream.tls = tls_new(&server->stream, context);
-    assert_non_null(server->stream.tls);
-}
-
-static void server_deinit(struct server *server)
-{
-    tls_free(server->stream.tls);
-    chunk_pool_deinit(&server->loop.chunks);
-    free(server->loop.out);
-}
-
-static SSL *client_new(SSL_CTX *ssl_ctx, const char *sni, SSL_SESSION *session)
-{
-    SSL *client = SSL_new(ssl_ctx);
-    BIO *in = BIO_new(BIO_s_mem());
-
-    BIO_set_mem_eof_return(in, -1);
-    SSL_set_bio(client, in, BIO_new(BIO_s_mem()));
-    SSL_set_connect_state(client);
-    if (sni)
-        SSL_set_tlsext_host_name(client, sni);
-    if (session)
-        SSL_set_session(client, session);
-    return client;
-}
-
-/* Runs both sides until neither goes on. The server's last result. */
-static int shake_hands(struct server *server, SSL *client)
-{
-    int status = TLS_STEP_DRY;
-
-    for (int round = 0; round < 6; round++) {
-        unsigned char room[20000], ignored[1];
-        int size;
-
-        if (SSL_do_handshake(client) == 1)
-            SSL_read(client, ignored, sizeof(ignored)); /* takes the ticket */
-        size = BIO_read(SSL_get_wbio(client), room, sizeof(room));
-        if (size > 0 && status == TLS_STEP_DRY) {
-            assert_int_equal(tls_feed(server->stream.tls, span_of(room, (size_t)size)), 0);
-            status = tls_handshake(server->stream.tls);
-        }
-        BIO_write(SSL_get_rbio(client), server->loop.out, (int)server->loop.out_size);
-        server->loop.out_size = 0;
-    }
-    ERR_clear_error();
-    return status;
-}
-
 /* --- building --- */
-
-static void what_cannot_be_used_is_refused_in_words(void **state)
-{
-    static const struct {
-        const char *name;
-        const struct pem_pair *certificate, *key;
-        int status;
-        const char *words;
-    } rows[] = {
-        { "a good pair", &first, &first, 0, NULL },
-        { "a key of another certificate", &first, &second, -EKEYREJECTED,
-          "the private key does not belong to the certificate" },
-        { "an expired certificate", &old, &old, -EINVAL, "the certificate has expired on 20" },
-        { "an expired certificate and another's key", &old, &first, -EKEYREJECTED,
-          "the private key does not belong to the certificate (key values mismatch); the "
-          "certificate has expired on 20" },
-        { "a weak key", &weak, &weak, -EINVAL,
-          "the certificate cannot be used (ee key too small)" },
-    };
-
-    (void)state;
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        char room[256];
-        struct text words = TEXT_OVER(room);
-        int status = tls_context_check(span_of_text(rows[i].certificate->certificate),
-                                       span_of_text(rows[i].key->key), &words);
-
-        print_message("  %s\n", rows[i].name);
-        assert_int_equal(status, rows[i].status);
-        if (rows[i].words)
-            assert_memory_equal(text_str(&words), rows[i].words, strlen(rows[i].words));
-        assert_int_equal(ERR_peek_error(), 0);
-    }
-}
-
-static void text_that_is_no_pem_is_refused(void **state)
-{
-    static const char *const broken_certificates[] = {
-        "", "hello", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
-    };
-    char room[256], chain[8192];
-    struct text words;
-
-    (void)state;
-    for (size_t i = 0; i < 3; i++) {
-        words = TEXT_OVER(room);
-        assert_int_equal(tls_context_check(span_of_text(broken_certificates[i]),
-                                           span_of_text(first.key), &words),
-                         -EINVAL);
-        assert_non_null(strstr(text_str(&words), "the certificate does not parse"));
-        words = TEXT_OVER(room);
-        assert_int_equal(tls_context_check(span_of_text(first.certificate),
-                                           span_of_text(broken_certificates[i]), &words),
-                         -EKEYREJECTED);
-        assert_non_null(strstr(text_str(&words), "the private key does not parse"));
-    }
-    words = TEXT_OVER(room);
-    snprintf(chain, sizeof(chain), "%s%s", first.certificate, broken_certificates[2]);
-    assert_int_equal(tls_context_check(span_of_text(chain), span_of_text(first.key), &words),
-                     -EINVAL);
-    assert_non_null(strstr(text_str(&words), "chain"));
-    snprintf(chain, sizeof(chain), "%s%s", first.certificate, second.certificate);
-    words = TEXT_OVER(room);
-    assert_int_equal(tls_context_check(span_of_text(chain), span_of_text(first.key), &words), 0);
-}
-
-static void swapped_files_are_told(void **state)
-{
-    char room[256];
-    struct text words = TEXT_OVER(room);
-
-    (void)state;
-    assert_int_equal(
-        tls_context_check(span_of_text(first.key), span_of_text(first.certificate), &words),
-        -EINVAL);
-    assert_non_null(
-        strstr(text_str(&words), "the certificate does not parse: here is a private key"));
-    words = TEXT_OVER(room);
-    assert_int_equal(
-        tls_context_check(span_of_text(first.certificate), span_of_text(first.certificate), &words),
-        -EKEYREJECTED);
-    assert_non_null(
-        strstr(text_str(&words), "the private key does not parse: here is a certificate"));
-}
-
-static void an_encrypted_key_is_refused_without_asking(void **state)
-{
-    BIO *in = BIO_new_mem_buf(first.key, -1), *out = BIO_new(BIO_s_mem());
-    EVP_PKEY *key = PEM_read_bio_PrivateKey(in, NULL, NULL, NULL);
-    char room[256], locked[4096];
-    struct text words = TEXT_OVER(room);
-
-    (void)state;
-    PEM_write_bio_PKCS8PrivateKey(out, key, EVP_aes_128_cbc(), "hush", 4, NULL, NULL);
-    pem_of_bio(out, locked, sizeof(locked));
-    assert_int_equal(
-        tls_context_check(span_of_text(first.certificate), span_of_text(locked), &words),
-        -EKEYREJECTED);
-    assert_non_null(strstr(text_str(&words), "wants a pass phrase"));
-    EVP_PKEY_free(key);
-    BIO_free(in);
-}
 
 static int build(const struct tls_section *sections, size_t count, struct tls_context **ret_context)
 {
@@ -193,14 +23,14 @@ static int build(const struct tls_section *sections, size_t count, struct tls_co
     int status;
 
     fixture_init(&fixture, sections, count);
-    status = tls_context_new(&fixture.settings, &fixture.bundle, PROTOCOL_SMTP, &keys, ret_context);
+    status = fixture_context(&fixture, PROTOCOL_SMTP, TLS_PROFILE_DEFAULT, &keys, ret_context);
     fixture_deinit(&fixture);
     return status;
 }
 
 static void no_section_with_a_certificate_means_no_tls(void **state)
 {
-    struct tls_section section = { "default", NULL, { NULL }, TLS_VERSION_1_2 };
+    struct tls_section section = { "default", NULL, { NULL }, TLS_VERSION_1_2, NULL };
     struct tls_context *context = NULL;
 
     (void)state;
@@ -212,8 +42,8 @@ static void no_section_with_a_certificate_means_no_tls(void **state)
 static void one_bad_section_spoils_the_context(void **state)
 {
     struct tls_section sections[] = {
-        { "default", &first, { NULL }, TLS_VERSION_1_2 },
-        { "other", &weak, { NULL }, TLS_VERSION_1_2 },
+        { "default", &first, { NULL }, TLS_VERSION_1_2, NULL },
+        { "other", &weak, { NULL }, TLS_VERSION_1_2, NULL },
     };
     struct tls_context *context = NULL;
 
@@ -228,12 +58,13 @@ static void one_bad_section_spoils_the_context(void **state)
 static void sni_chooses_the_certificate(void **state)
 {
     struct tls_section sections[] = {
-        { "default", &first, { NULL }, TLS_VERSION_1_2 },
-        { "second", &second, { "shop.example.net", "*.example.net" }, TLS_VERSION_1_2 },
+        { "default", &first, { NULL }, TLS_VERSION_1_2, NULL },
+        { "second", &second, { "shop.example.net", "*.example.net" }, TLS_VERSION_1_2, NULL },
         { "wild",
           &wild,
           { NULL },
-          TLS_VERSION_1_2 }, /* DNS:*.example.com, DNS:example.com, DNS:mail.example.net */
+          TLS_VERSION_1_2,
+          NULL }, /* DNS:*.example.com, DNS:example.com, DNS:mail.example.net */
     };
     static const struct {
         const char *sni;
@@ -283,9 +114,9 @@ static void sni_chooses_the_certificate(void **state)
 static void each_section_has_its_own_min_version(void **state)
 {
     struct tls_section sections[] = {
-        { "default", &first, { NULL }, TLS_VERSION_1_2 },
-        { "modern", &second, { NULL }, TLS_VERSION_1_3 },
-        { "plain", &wild, { NULL }, TLS_VERSION_1_2 },
+        { "default", &first, { NULL }, TLS_VERSION_1_2, NULL },
+        { "modern", &second, { NULL }, TLS_VERSION_1_3, NULL },
+        { "plain", &wild, { NULL }, TLS_VERSION_1_2, NULL },
     };
     static const struct {
         const char *sni;
@@ -340,7 +171,7 @@ static void only_aead_with_forward_secrecy_is_served_in_the_servers_order(void *
         { "ECDHE-ECDSA-AES128-CCM", NULL },
         { "aNULL:eNULL:@SECLEVEL=0", NULL },
     };
-    struct tls_section section = { "default", &first, { NULL }, TLS_VERSION_1_2 };
+    struct tls_section section = { "default", &first, { NULL }, TLS_VERSION_1_2, NULL };
     struct tls_context *context;
 
     (void)state;
@@ -420,7 +251,7 @@ static void step_keys(int64_t epochs)
 /* The second context stands for another worker, another node, or the same one after a restart. */
 static void a_ticket_is_good_in_every_context_with_the_same_keys(void **state)
 {
-    struct tls_section section = { "default", &first, { NULL }, TLS_VERSION_1_2 };
+    struct tls_section section = { "default", &first, { NULL }, TLS_VERSION_1_2, NULL };
     static const int versions[] = { TLS1_2_VERSION, TLS1_3_VERSION };
     struct tls_context *one, *two;
 
@@ -445,7 +276,7 @@ static void a_ticket_is_good_in_every_context_with_the_same_keys(void **state)
 
 static void a_ticket_of_a_node_that_is_an_epoch_ahead_is_good(void **state)
 {
-    struct tls_section section = { "default", &first, { NULL }, TLS_VERSION_1_2 };
+    struct tls_section section = { "default", &first, { NULL }, TLS_VERSION_1_2, NULL };
     struct ticket_keys behind = keys;
     struct tls_context *context;
 
@@ -460,7 +291,7 @@ static void a_ticket_of_a_node_that_is_an_epoch_ahead_is_good(void **state)
 
 static void a_ticket_of_other_keys_or_another_protocol_is_not_taken(void **state)
 {
-    struct tls_section section = { "default", &first, { NULL }, TLS_VERSION_1_2 };
+    struct tls_section section = { "default", &first, { NULL }, TLS_VERSION_1_2, NULL };
     struct ticket_keys ours = keys;
     struct tls_context *context, *pop3;
     struct tls_fixture fixture;
@@ -468,8 +299,8 @@ static void a_ticket_of_other_keys_or_another_protocol_is_not_taken(void **state
     (void)state;
     assert_int_equal(build(&section, 1, &context), 0);
     fixture_init(&fixture, &section, 1);
-    assert_int_equal(
-        tls_context_new(&fixture.settings, &fixture.bundle, PROTOCOL_POP3, &keys, &pop3), 0);
+    assert_int_equal(fixture_context(&fixture, PROTOCOL_POP3, TLS_PROFILE_DEFAULT, &keys, &pop3),
+                     0);
     assert_false(connect_once(context, TLS1_3_VERSION, false));
     keys.keys[0].secret[0] ^= 1;
     keys.keys[1].secret[0] ^= 1;
@@ -485,7 +316,7 @@ static void a_ticket_of_other_keys_or_another_protocol_is_not_taken(void **state
 
 static void a_context_lives_as_long_as_its_connections(void **state)
 {
-    struct tls_section section = { "default", &first, { NULL }, TLS_VERSION_1_2 };
+    struct tls_section section = { "default", &first, { NULL }, TLS_VERSION_1_2, NULL };
     SSL_CTX *client_ctx = SSL_CTX_new(TLS_client_method());
     SSL *client = client_new(client_ctx, "first.example.org", NULL);
     struct tls_context *context;
@@ -504,10 +335,6 @@ static void a_context_lives_as_long_as_its_connections(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_cannot_be_used_is_refused_in_words),
-        cmocka_unit_test(text_that_is_no_pem_is_refused),
-        cmocka_unit_test(swapped_files_are_told),
-        cmocka_unit_test(an_encrypted_key_is_refused_without_asking),
         cmocka_unit_test(no_section_with_a_certificate_means_no_tls),
         cmocka_unit_test(one_bad_section_spoils_the_context),
         cmocka_unit_test(sni_chooses_the_certificate),
@@ -524,7 +351,6 @@ int main(void)
     make_pair(&second, "DNS:second.example.org", 30, false);
     make_pair(&wild, "DNS:*.example.com,DNS:example.com,DNS:mail.example.net,IP:192.0.2.1", 30,
               false);
-    make_pair(&old, "DNS:old.example.org", -1, false);
     make_pair(&weak, "DNS:weak.example.org", 30, true);
     memset(keys.keys[2].secret, 7, TICKET_KEY_BYTES);
     keys.keys[1].epoch = 10;

@@ -1,0 +1,80 @@
+/* Reads PEM files into memory that is wiped when it is given back. Fails where a file cannot be
+ * read, is a folder, or is too large. */
+#include "proxy/pem_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define PEM_MAX_BYTES (1024 * 1024) /* a guess far above any chain */
+
+static void wipe(char *data, size_t size)
+{
+    if (data)
+        explicit_bzero(data, size);
+    free(data);
+}
+
+static int read_all(int fd, char *into, size_t *ret_size)
+{
+    size_t size = 0;
+
+    while (size <= PEM_MAX_BYTES) {
+        ssize_t count = read(fd, into + size, PEM_MAX_BYTES + 1 - size);
+
+        if (count < 0 && errno != EINTR)
+            return -errno;
+        if (count == 0) {
+            *ret_size = size;
+            return 0;
+        }
+        size += count > 0 ? (size_t)count : 0;
+    }
+    return -EFBIG;
+}
+
+/* Many files may be held at once: each in as little as it needs. */
+static int read_open_file(int fd, struct pem_file *ret_file)
+{
+    struct pem_file file = { .data = NULL };
+    struct stat status;
+    char *room;
+    int r;
+
+    if (fstat(fd, &status) < 0)
+        return -errno;
+    if (S_ISDIR(status.st_mode))
+        return -EISDIR;
+    room = calloc(1, PEM_MAX_BYTES + 1);
+    if (!room)
+        return -ENOMEM;
+    r = read_all(fd, room, &file.size);
+    file.data = r == 0 ? malloc(file.size + 1) : NULL;
+    if (r == 0 && !file.data)
+        r = -ENOMEM;
+    if (r == 0) {
+        memcpy(file.data, room, file.size);
+        *ret_file = file;
+    }
+    wipe(room, file.size);
+    return r;
+}
+
+int pem_file_read(const char *path, struct pem_file *ret_file)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY), r;
+
+    if (fd < 0)
+        return -errno;
+    r = read_open_file(fd, ret_file);
+    close(fd);
+    return r;
+}
+
+void pem_file_drop(struct pem_file *file)
+{
+    wipe(file->data, file->size);
+    *file = (struct pem_file){ NULL, 0 };
+}
