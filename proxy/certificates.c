@@ -45,6 +45,7 @@ struct certificates {
 struct load {
     const struct settings *settings;
     struct diagnostics *diagnostics;
+    struct file_stamps *stamps;
     struct section *section;
 };
 
@@ -76,7 +77,7 @@ static void tell_of_pair(const struct load *load, const char *key, const char *p
 static void read_pem(const struct load *load, const char *key, const char *path,
                      struct pem_file *file)
 {
-    int r = path && *path == '/' ? pem_file_read(path, file) : 0;
+    int r = path && *path == '/' ? pem_file_read(path, load->stamps, file) : 0;
 
     if (r < 0)
         tell_of_pair(load, key, path, err_text(r));
@@ -224,8 +225,11 @@ static int load_directory(const struct load *load)
 {
     struct section *section = load->section;
     const char *path = section->tls->directory;
-    int r = certificate_directory_read(path, &section->files, &section->file_count);
+    struct stat status;
+    int r = file_stamps_add(load->stamps, path, stat(path, &status) == 0 ? &status : NULL);
 
+    if (r == 0)
+        r = certificate_directory_read(path, &section->files, &section->file_count);
     if (r == -ENOMEM)
         return r;
     if (r < 0) {
@@ -250,7 +254,7 @@ static int load_directory(const struct load *load)
 /* --- all of them --- */
 
 int certificates_load(const struct settings *settings, struct diagnostics *diagnostics,
-                      struct certificates **ret_certificates)
+                      struct file_stamps *stamps, struct certificates **ret_certificates)
 {
     struct certificates *certificates = calloc(1, sizeof(*certificates));
     int r = 0;
@@ -261,7 +265,7 @@ int certificates_load(const struct settings *settings, struct diagnostics *diagn
     if (!certificates->sections)
         r = -ENOMEM;
     for (size_t i = 0; r == 0 && i < settings->tls_count; i++) {
-        struct load load = { settings, diagnostics, &certificates->sections[i] };
+        struct load load = { settings, diagnostics, stamps, &certificates->sections[i] };
 
         certificates->count++;
         load.section->tls = &settings->tls[i];
@@ -272,6 +276,19 @@ int certificates_load(const struct settings *settings, struct diagnostics *diagn
     else
         *ret_certificates = certificates;
     return r;
+}
+
+size_t certificates_left_out(const struct certificates *certificates)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < certificates->count; i++) {
+        const struct section *section = &certificates->sections[i];
+
+        for (size_t j = 0; section->files && j < section->count; j++)
+            count += !section->pairs[j].good;
+    }
+    return count;
 }
 
 static int add_pem(int fd, const struct section *section, size_t number, const char *what,

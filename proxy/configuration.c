@@ -34,11 +34,12 @@ static void check_ca(const struct settings *settings, const struct settings_back
                     "[backend %s] ca = %s: %s", backend->name, path, text_str(&words));
 }
 
-static void load_own_ca(const struct settings *settings, const struct settings_backend *backend,
+static void load_own_ca(struct configuration *configuration, const struct settings_backend *backend,
                         struct pem_file *file, struct diagnostics *diagnostics)
 {
+    const struct settings *settings = configuration->settings;
     struct settings_ref ref = { "backend", backend->name, "ca", NULL };
-    int r = pem_file_read(backend->ca, file);
+    int r = pem_file_read(backend->ca, &configuration->files, file);
 
     if (r < 0)
         settings_report(settings, diagnostics, DIAGNOSTIC_ERROR, &ref, "[backend %s] ca = %s: %s",
@@ -48,11 +49,13 @@ static void load_own_ca(const struct settings *settings, const struct settings_b
 }
 
 /* Read once, for the first backend that needs it. */
-static void load_system_ca(const struct settings *settings, const struct settings_backend *backend,
-                           struct pem_file *file, struct diagnostics *diagnostics)
+static void load_system_ca(struct configuration *configuration,
+                           const struct settings_backend *backend, struct pem_file *file,
+                           struct diagnostics *diagnostics)
 {
+    const struct settings *settings = configuration->settings;
     struct settings_ref ref = { "backend", backend->name, "ca", NULL };
-    int r = file->data ? 0 : pem_file_read(TLS_CLIENT_SYSTEM_CA, file);
+    int r = file->data ? 0 : pem_file_read(TLS_CLIENT_SYSTEM_CA, &configuration->files, file);
 
     if (r < 0)
         settings_report(settings, diagnostics, DIAGNOSTIC_ERROR, &ref,
@@ -80,9 +83,9 @@ static int load_all_cas(struct configuration *configuration, struct diagnostics 
         if (!tls_client_wants_ca(backend) || settings_refused(settings, &ref))
             continue;
         if (backend->ca[0])
-            load_own_ca(settings, backend, &configuration->cas[i], diagnostics);
+            load_own_ca(configuration, backend, &configuration->cas[i], diagnostics);
         else
-            load_system_ca(settings, backend, system, diagnostics);
+            load_system_ca(configuration, backend, system, diagnostics);
     }
     return 0;
 }
@@ -113,7 +116,8 @@ int configuration_load(const char *path, struct diagnostics *diagnostics,
     sound = diagnostics->errors == errors_before;
     for (size_t i = 0; i < ADDRESS_SLOTS_MAX; i++)
         configuration.slots[i] = (uint16_t)i;
-    r = certificates_load(configuration.settings, diagnostics, &configuration.certificates);
+    r = certificates_load(configuration.settings, diagnostics, &configuration.files,
+                          &configuration.certificates);
     if (r == 0)
         r = load_all_cas(&configuration, diagnostics);
     if (r == 0) {
@@ -147,6 +151,7 @@ void configuration_drop_keys(struct configuration *configuration)
 void configuration_deinit(struct configuration *configuration)
 {
     configuration_drop_keys(configuration);
+    file_stamps_deinit(&configuration->files);
     settings_free(configuration->settings);
     configuration->settings = NULL;
 }

@@ -17,7 +17,8 @@
 struct configuration {
     struct settings *settings;
     struct certificates *certificates; /* NULL once dropped */
-    struct pem_file *cas; /* one for each of settings->backends, then the system's; likewise */
+    struct pem_file *cas;     /* one for each of settings->backends, then the system's; likewise */
+    struct file_stamps files; /* that were read for these two */
     struct privileges privileges;
     uint16_t slots[ADDRESS_SLOTS_MAX]; /* the health slot of each address slot (proxy/health.h) */
 };

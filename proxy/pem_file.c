@@ -17,20 +17,17 @@ static void wipe(char *data, size_t size)
     free(data);
 }
 
-static int read_all(int fd, char *into, size_t *ret_size)
+/* *size grows with what is read, also where it fails. */
+static int read_all(int fd, char *into, size_t *size)
 {
-    size_t size = 0;
-
-    while (size <= PEM_MAX_BYTES) {
-        ssize_t count = read(fd, into + size, PEM_MAX_BYTES + 1 - size);
+    while (*size <= PEM_MAX_BYTES) {
+        ssize_t count = read(fd, into + *size, PEM_MAX_BYTES + 1 - *size);
 
         if (count < 0 && errno != EINTR)
             return -errno;
-        if (count == 0) {
-            *ret_size = size;
+        if (count == 0)
             return 0;
-        }
-        size += count > 0 ? (size_t)count : 0;
+        *size += count > 0 ? (size_t)count : 0;
     }
     return -EFBIG;
 }
@@ -39,15 +36,9 @@ static int read_all(int fd, char *into, size_t *ret_size)
 static int read_open_file(int fd, struct pem_file *ret_file)
 {
     struct pem_file file = { .data = NULL };
-    struct stat status;
-    char *room;
+    char *room = malloc(PEM_MAX_BYTES + 1);
     int r;
 
-    if (fstat(fd, &status) < 0)
-        return -errno;
-    if (S_ISDIR(status.st_mode))
-        return -EISDIR;
-    room = calloc(1, PEM_MAX_BYTES + 1);
     if (!room)
         return -ENOMEM;
     r = read_all(fd, room, &file.size);
@@ -62,14 +53,20 @@ static int read_open_file(int fd, struct pem_file *ret_file)
     return r;
 }
 
-int pem_file_read(const char *path, struct pem_file *ret_file)
+int pem_file_read(const char *path, struct file_stamps *stamps, struct pem_file *ret_file)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY), r;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY), r = fd < 0 ? -errno : 0;
+    struct stat status;
+    bool known = fd >= 0 && fstat(fd, &status) == 0;
 
-    if (fd < 0)
-        return -errno;
-    r = read_open_file(fd, ret_file);
-    close(fd);
+    if (file_stamps_add(stamps, path, known ? &status : NULL) < 0)
+        r = -ENOMEM;
+    if (r == 0 && known && S_ISDIR(status.st_mode))
+        r = -EISDIR;
+    if (r == 0)
+        r = read_open_file(fd, ret_file);
+    if (fd >= 0)
+        close(fd);
     return r;
 }
 

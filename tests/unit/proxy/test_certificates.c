@@ -103,6 +103,7 @@ static void words_of(const struct diagnostics *diagnostics, char *into, size_t r
 struct loaded {
     struct settings *settings;
     struct certificates *certificates;
+    struct file_stamps stamps;
     struct diagnostics diagnostics;
 };
 
@@ -119,15 +120,18 @@ static void load(struct loaded *loaded, const char *tls)
     assert_int_equal(settings_load_text(expanded, strlen(expanded), "f", &loaded->diagnostics,
                                         &loaded->settings),
                      0);
+    loaded->stamps = (struct file_stamps){ 0 };
     diagnostics_deinit(&loaded->diagnostics); /* passwords without TLS and the like */
     diagnostics_init(&loaded->diagnostics);
-    assert_int_equal(
-        certificates_load(loaded->settings, &loaded->diagnostics, &loaded->certificates), 0);
+    assert_int_equal(certificates_load(loaded->settings, &loaded->diagnostics, &loaded->stamps,
+                                       &loaded->certificates),
+                     0);
 }
 
 static void unload(struct loaded *loaded)
 {
     certificates_free(loaded->certificates);
+    file_stamps_deinit(&loaded->stamps);
     settings_free(loaded->settings);
     diagnostics_deinit(&loaded->diagnostics);
 }
@@ -409,6 +413,18 @@ static void assert_kinds(const struct tls_store *store, const char *name, unsign
         assert_int_equal(tls_identity_kinds(identity), kinds);
 }
 
+/* Lines about files of the directory. */
+static size_t count_of(const char *words, const char *folder)
+{
+    char begin[100];
+    size_t count = 0;
+
+    snprintf(begin, sizeof(begin), "directory: %s%s", root, folder);
+    for (const char *at = words; (at = strstr(at, begin)); at++)
+        count++;
+    return count;
+}
+
 static void files_and_folders_are_read_and_what_is_bad_is_told(void **state)
 {
     static const struct file own_files[] = { { "own.pem", &own, "c" }, { "own.key", &own, "k" } };
@@ -430,6 +446,7 @@ static void files_and_folders_are_read_and_what_is_bad_is_told(void **state)
         if (*expected && expected[strlen(expected) - 1] != '\n')
             words[strlen(expected)] = '\0';
         assert_string_equal(words, expected);
+        assert_int_equal(certificates_left_out(loaded.certificates), count_of(words, "/d/"));
         if (loaded.diagnostics.errors == 0) {
             struct tls_store *store = store_of(&loaded);
 
