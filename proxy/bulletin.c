@@ -1,7 +1,8 @@
 /* News for the workers.
  *
- * Happy path: something changed, and one message goes to each worker that runs. A channel that is
- * full (the worker hangs) marks the worker as behind: every second it is told all again. */
+ * Happy path: something changed, and one message goes to each worker that runs with this
+ * configuration. A channel that is full (the worker hangs) marks the worker as behind: every second
+ * it is told all again. */
 #include "proxy/bulletin.h"
 
 #include <errno.h>
@@ -16,11 +17,14 @@
 
 struct bulletin {
     struct children *children;
-    const uint16_t *slots;
     size_t listen_count;
+    uint32_t number;
+    bool begun;
     struct resolver *resolver;
     struct route_watch *routes;
     uv_timer_t timer;
+    void (*settled)(void *owner);
+    void *owner;
 };
 
 static void is_behind(struct child_process *child, int error)
@@ -52,10 +56,17 @@ static int send_addresses(struct child_process *child, const struct child_addres
     return r;
 }
 
-/* Does it run, and is it not to be told all anyway? */
-static bool is_up_to_date(const struct child_process *child)
+/* Does it run, with this configuration? */
+static bool is_reader(const struct bulletin *bulletin, const struct child_process *child)
 {
-    return child->control && child->plan.program == CONTROL_PROXY && !child->behind;
+    return bulletin->begun && child->control && child_is_proxy(child) && !child->retired &&
+           child->number == bulletin->number;
+}
+
+/* ... and is it not to be told all anyway? */
+static bool is_up_to_date(const struct bulletin *bulletin, const struct child_process *child)
+{
+    return is_reader(bulletin, child) && !child->behind;
 }
 
 static void addresses_changed(void *owner, const struct child_address *slots, size_t count)
@@ -63,8 +74,8 @@ static void addresses_changed(void *owner, const struct child_address *slots, si
     struct bulletin *bulletin = owner;
 
     for (size_t i = 0; i < bulletin->children->count; i++) {
-        struct child_process *child = &bulletin->children->items[i];
-        int r = is_up_to_date(child) ? send_addresses(child, slots, count) : 0;
+        struct child_process *child = bulletin->children->items[i];
+        int r = is_up_to_date(bulletin, child) ? send_addresses(child, slots, count) : 0;
 
         if (r < 0)
             is_behind(child, r);
@@ -83,12 +94,20 @@ static void route_changed(void *owner, size_t listen, int fd)
     struct bulletin *bulletin = owner;
 
     for (size_t i = 0; i < bulletin->children->count; i++) {
-        struct child_process *child = &bulletin->children->items[i];
-        int r = is_up_to_date(child) ? send_route(child, listen, fd) : 0;
+        struct child_process *child = bulletin->children->items[i];
+        int r = is_up_to_date(bulletin, child) ? send_route(child, listen, fd) : 0;
 
         if (r < 0)
             is_behind(child, r);
     }
+}
+
+static void names_settled(void *owner)
+{
+    struct bulletin *bulletin = owner;
+
+    if (bulletin->settled)
+        bulletin->settled(bulletin->owner);
 }
 
 static int tell_all(struct bulletin *bulletin, struct child_process *child)
@@ -107,10 +126,12 @@ static int tell_all(struct bulletin *bulletin, struct child_process *child)
 
 void bulletin_tell(struct bulletin *bulletin, struct child_process *child)
 {
-    int r = tell_all(bulletin, child);
+    int r = is_reader(bulletin, child) ? tell_all(bulletin, child) : 0;
 
     if (r < 0)
         is_behind(child, r);
+    else
+        child->behind = false;
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -118,24 +139,32 @@ static void on_timer(uv_timer_t *timer)
     struct bulletin *bulletin = timer->data;
 
     for (size_t i = 0; i < bulletin->children->count; i++) {
-        struct child_process *child = &bulletin->children->items[i];
+        struct child_process *child = bulletin->children->items[i];
 
-        if (child->control && child->behind && tell_all(bulletin, child) == 0)
+        if (is_reader(bulletin, child) && child->behind && tell_all(bulletin, child) == 0)
             child->behind = false;
     }
 }
 
-static int start_both(struct bulletin *bulletin, const struct settings *settings)
+static int start_both(struct bulletin *bulletin, const struct bulletin_start *start)
 {
-    uv_loop_t *loop = bulletin->children->loop;
-    struct resolver_start names = { .loop = loop,
-                                    .settings = settings,
-                                    .health = bulletin->children->health,
-                                    .slots = bulletin->slots,
-                                    .changed = addresses_changed,
-                                    .owner = bulletin };
+    const struct bulletin *before = start->before;
+    struct resolver_start names = {
+        .loop = start->children->loop,
+        .settings = start->settings,
+        .health = start->children->health,
+        .slots = start->slots,
+        .changed = addresses_changed,
+        .settled = names_settled,
+        .owner = bulletin,
+        .before = before ? before->resolver : NULL,
+    };
     struct route_watch_start routes = {
-        .loop = loop, .settings = settings, .changed = route_changed, .owner = bulletin
+        .loop = start->children->loop,
+        .settings = start->settings,
+        .changed = route_changed,
+        .owner = bulletin,
+        .before = before ? before->routes : NULL,
     };
     int r = resolver_new(&names, &bulletin->resolver);
 
@@ -147,27 +176,43 @@ static int start_both(struct bulletin *bulletin, const struct settings *settings
     return r;
 }
 
-int bulletin_new(const struct settings *settings, const uint16_t *slots, struct children *children,
-                 struct bulletin **ret_bulletin)
+int bulletin_new(const struct bulletin_start *start, struct bulletin **ret_bulletin)
 {
     struct bulletin *bulletin = calloc(1, sizeof(*bulletin));
     int r;
 
     if (!bulletin)
         return -ENOMEM;
-    bulletin->children = children;
-    bulletin->slots = slots;
-    bulletin->listen_count = settings->listen_count;
-    r = start_both(bulletin, settings);
+    bulletin->children = start->children;
+    bulletin->listen_count = start->settings->listen_count;
+    bulletin->number = start->number;
+    bulletin->settled = start->settled;
+    bulletin->owner = start->owner;
+    r = start_both(bulletin, start);
     if (r < 0) {
         free(bulletin);
         return r;
     }
-    uv_timer_init(children->loop, &bulletin->timer);
+    uv_timer_init(bulletin->children->loop, &bulletin->timer);
     bulletin->timer.data = bulletin;
     uv_timer_start(&bulletin->timer, on_timer, RETRY_MS, RETRY_MS);
     *ret_bulletin = bulletin;
     return 0;
+}
+
+bool bulletin_settled(const struct bulletin *bulletin)
+{
+    return resolver_settled(bulletin->resolver);
+}
+
+void bulletin_begin(struct bulletin *bulletin)
+{
+    bulletin->begun = true;
+}
+
+void bulletin_renumber(struct bulletin *bulletin, uint32_t number)
+{
+    bulletin->number = number;
 }
 
 static void timer_closed(uv_handle_t *handle)

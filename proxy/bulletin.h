@@ -9,13 +9,29 @@
 
 struct bulletin;
 
-/* 0 or -errno. `settings`, `slots` (the health slot of each address slot) and `children` are
- * borrowed until bulletin_close(). */
-int bulletin_new(const struct settings *settings, const uint16_t *slots, struct children *children,
-                 struct bulletin **ret_bulletin);
+struct bulletin_start {
+    const struct settings *settings; /* borrowed, as are the next two, until bulletin_close() */
+    const uint16_t *slots;           /* the health slot of each address slot */
+    struct children *children;
+    uint32_t number;               /* of the configuration */
+    const struct bulletin *before; /* what it knows of the same is known; or NULL */
+    void (*settled)(
+        void *owner); /* names were looked up; not called before bulletin_new() returns */
+    void *owner;
+};
 
-/* A worker has started: sends it all that is known now, CHILD_ADDRESSES last. It serves when it has
- * that. */
+/* Nobody is told anything yet. 0 or -errno. */
+int bulletin_new(const struct bulletin_start *start, struct bulletin **ret_bulletin);
+
+/* Has each name been looked up once, well or not? */
+bool bulletin_settled(const struct bulletin *bulletin);
+
+/* From now on, workers that have the configuration of this number are told. */
+void bulletin_begin(struct bulletin *bulletin);
+void bulletin_renumber(struct bulletin *bulletin, uint32_t number);
+
+/* A worker has started, or has got the configuration: sends it all that is known now,
+ * CHILD_ADDRESSES last. One that starts serves when it has that. */
 void bulletin_tell(struct bulletin *bulletin, struct child_process *child);
 
 /* NULL is fine. The handles close in the loop. */

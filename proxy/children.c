@@ -3,7 +3,8 @@
  * Happy path: started once, READY, and the end in a drain. A child that ends by itself is named
  * with its exit code or signal and started again after 100 ms, doubled up to 10 s while it keeps
  * dying. Before the first time that all are ready, a child that dies again and again ends the
- * start: an operator is waiting for it. */
+ * start: an operator is waiting for it. One that is on trial for a reload, or retired by one, is
+ * forgotten when it ends. */
 #include "proxy/children.h"
 
 #include <errno.h>
@@ -16,16 +17,28 @@
 #include "proxy/base/err.h"
 #include "proxy/base/log.h"
 
-static bool is_proxy(const struct child_process *child)
-{
-    return child->plan.program == CONTROL_PROXY;
-}
-
-static void start_child(struct child_process *child);
-
 static void restart_due(uv_timer_t *timer)
 {
-    start_child(timer->data);
+    children_start_one(timer->data);
+}
+
+static void free_child(uv_handle_t *timer)
+{
+    free(timer->data);
+}
+
+/* The child is gone after this. */
+static void forget(struct child_process *child)
+{
+    struct children *children = child->children;
+    size_t i = 0;
+
+    while (children->items[i] != child)
+        i++;
+    children->count--;
+    memmove(&children->items[i], &children->items[i + 1],
+            (children->count - i) * sizeof(children->items[0]));
+    uv_close((uv_handle_t *)&child->restart, free_child);
 }
 
 static uint64_t restart_delay_ms(unsigned deaths)
@@ -37,12 +50,19 @@ static uint64_t restart_delay_ms(unsigned deaths)
     return delay_ms < CHILDREN_DELAY_MAX_MS ? delay_ms : CHILDREN_DELAY_MAX_MS;
 }
 
-/* Plans the next start of a child that has ended, or could not be started; `how` says which. */
+/* Plans the next start of a child that has ended, or could not be started; `how` says which. One
+ * that shall not stay is gone after this. */
 static void start_again(struct child_process *child, const char *how)
 {
     struct children *children = child->children;
     uint64_t delay_ms;
 
+    if (child->trial || child->retired) {
+        forget(child); /* its memory goes later, in the loop */
+        if (child->trial)
+            children->failed(children->owner, child, how);
+        return;
+    }
     if (uv_now(children->loop) - child->started_ms >= CHILDREN_STABLE_MS)
         child->deaths = 0;
     child->deaths++;
@@ -74,9 +94,9 @@ static void is_ready(struct child_process *child)
     if (child->ready)
         return;
     child->ready = true;
-    if (child->children->was_ready)
+    if (child->deaths > 0 && child->children->was_ready)
         log_line(LOG_LEVEL_NOTICE, "%s serves again", child->plan.name);
-    if (children_ready(child->children) == child->children->count)
+    if (children_all_ready(child->children))
         child->children->was_ready = true;
     child->children->changed(child->children->owner);
 }
@@ -87,13 +107,15 @@ static void message_came(void *owner, struct span message)
     uint32_t type;
 
     memcpy(&type, message.data, sizeof(type));
+    if (type == CHILD_RETIRED)
+        child->lets_nobody_in = true;
     if (type == CHILD_READY)
         is_ready(child);
     else if (type != CHILD_DRAINED) /* its end follows */
         child->children->told(child->children->owner, child, message);
 }
 
-static void start_child(struct child_process *child)
+void children_start_one(struct child_process *child)
 {
     struct children *children = child->children;
     struct control_start start = {
@@ -111,6 +133,7 @@ static void start_child(struct child_process *child)
     if (children->ending)
         return;
     child->ready = false;
+    child->number = child->oldest = child->plan.hello.number;
     child->started_ms = uv_now(children->loop);
     r = control_start(children->loop, &start, &child->control);
     if (r < 0) {
@@ -119,7 +142,7 @@ static void start_child(struct child_process *child)
     }
     log_line(LOG_LEVEL_DEBUG, "%s started as process %d", child->plan.name,
              (int)control_pid(child->control));
-    if (is_proxy(child)) {
+    if (child_is_proxy(child)) {
         child->behind = false;
         send_keys(child);
         children->started(children->owner, child);
@@ -152,48 +175,111 @@ static void child_ended(struct child_process *child, int status)
     control_free(child->control);
     child->control = NULL;
     child->ready = false;
-    if (is_proxy(child))
+    if (child_is_proxy(child))
         forget_connections(child);
     describe_end(status, how, sizeof(how));
-    if (!children->ending)
-        start_again(child, how);
-    else if (status != 0)
+    if (status != 0 && (children->ending || child->retired))
         log_line(LOG_LEVEL_WARNING, "%s %s", child->plan.name, how);
-    children->changed(children->owner);
+    if (!children->ending)
+        start_again(child, how); /* the child may be gone */
 }
 
+/* From the last one on: one that is forgotten moves those behind it. */
 void children_reap(struct children *children)
 {
+    bool changed = false;
+
     uv_update_time(children->loop);
-    for (size_t i = 0; i < children->count; i++) {
-        struct child_process *child = &children->items[i];
+    for (size_t i = children->count; i-- > 0;) {
+        struct child_process *child = children->items[i];
         int status;
 
-        if (child->control && waitpid(control_pid(child->control), &status, WNOHANG) > 0)
+        if (child->control && waitpid(control_pid(child->control), &status, WNOHANG) > 0) {
             child_ended(child, status);
+            changed = true;
+        }
     }
+    if (changed)
+        children->changed(children->owner);
 }
 
-int children_init(struct children *children, uv_loop_t *loop, size_t room)
+void children_init(struct children *children, uv_loop_t *loop)
 {
     *children = (struct children){ .loop = loop };
-    children->items = calloc(room + 1, sizeof(*children->items));
-    return children->items ? 0 : -ENOMEM;
 }
 
-void children_add(struct children *children, const struct child_plan *plan)
+static int make_room(struct children *children)
 {
-    struct child_process *child = &children->items[children->count++];
+    size_t room = children->room ? 2 * children->room : 16;
+    struct child_process **items;
 
-    *child = (struct child_process){ .children = children, .plan = *plan };
+    if (children->count < children->room)
+        return 0;
+    items = realloc(children->items, room * sizeof(struct child_process *));
+    if (!items)
+        return -ENOMEM;
+    children->items = items;
+    children->room = room;
+    return 0;
+}
+
+struct child_process *children_add(struct children *children, const struct child_plan *plan)
+{
+    struct child_process *child = make_room(children) < 0 ? NULL : calloc(1, sizeof(*child));
+
+    if (!child)
+        return NULL;
+    child->children = children;
+    child->plan = *plan;
     uv_timer_init(children->loop, &child->restart);
     child->restart.data = child;
+    children->items[children->count++] = child;
+    return child;
 }
 
 void children_start(struct children *children)
 {
     for (size_t i = 0; i < children->count; i++)
-        start_child(&children->items[i]);
+        if (!children->items[i]->control)
+            children_start_one(children->items[i]);
+}
+
+void children_confirm(struct child_process *child)
+{
+    child->trial = false;
+    if (!child->control) /* it could not be started again meanwhile */
+        children_start_one(child);
+}
+
+/* One that does not read cannot be told, and will not drain either. */
+static void send_or_kill(const struct child_process *child, enum child_message type)
+{
+    uint32_t message = type;
+
+    if (control_send(child->control, &message, sizeof(message), -1) < 0)
+        control_kill(child->control);
+}
+
+void children_retire(struct child_process *child)
+{
+    child->retired = true;
+    child->trial = false;
+    uv_timer_stop(&child->restart);
+    if (child->control)
+        send_or_kill(child, CHILD_RETIRE);
+    else
+        forget(child);
+}
+
+void children_discard(struct child_process *child)
+{
+    child->retired = true;
+    child->trial = false;
+    uv_timer_stop(&child->restart);
+    if (child->control)
+        control_kill(child->control);
+    else
+        forget(child);
 }
 
 size_t children_running(const struct children *children, bool proxies)
@@ -201,39 +287,48 @@ size_t children_running(const struct children *children, bool proxies)
     size_t running = 0;
 
     for (size_t i = 0; i < children->count; i++)
-        running += children->items[i].control && is_proxy(&children->items[i]) == proxies;
+        running += children->items[i]->control && child_is_proxy(children->items[i]) == proxies;
     return running;
 }
 
-size_t children_ready(const struct children *children)
+bool children_all_ready(const struct children *children)
 {
-    size_t ready = 0;
+    for (size_t i = 0; i < children->count; i++)
+        if (!children->items[i]->ready && !children->items[i]->retired)
+            return false;
+    return true;
+}
+
+uint32_t children_free_index(const struct children *children)
+{
+    bool taken[HEALTH_WORKERS_MAX] = { false };
+    uint32_t index = 0;
 
     for (size_t i = 0; i < children->count; i++)
-        ready += children->items[i].ready;
-    return ready;
+        if (child_is_proxy(children->items[i]))
+            taken[children->items[i]->plan.hello.index % HEALTH_WORKERS_MAX] = true;
+    while (index < HEALTH_WORKERS_MAX && taken[index])
+        index++;
+    return index;
 }
 
 static void stop_restarts(struct children *children)
 {
     children->ending = true;
     for (size_t i = 0; i < children->count; i++)
-        uv_timer_stop(&children->items[i].restart);
+        uv_timer_stop(&children->items[i]->restart);
 }
 
 void children_drain(struct children *children, bool proxies)
 {
-    uint32_t message = CHILD_DRAIN;
-
     stop_restarts(children);
     for (size_t i = 0; i < children->count; i++) {
-        struct child_process *child = &children->items[i];
+        struct child_process *child = children->items[i];
 
-        if (!child->control || is_proxy(child) != proxies || child->draining)
+        if (!child->control || child_is_proxy(child) != proxies || child->draining)
             continue;
         child->draining = true;
-        if (control_send(child->control, &message, sizeof(message), -1) < 0)
-            control_kill(child->control); /* it does not read, so it will not drain */
+        send_or_kill(child, CHILD_DRAIN);
     }
 }
 
@@ -241,26 +336,22 @@ void children_kill(struct children *children, bool proxies)
 {
     stop_restarts(children);
     for (size_t i = 0; i < children->count; i++)
-        if (children->items[i].control && is_proxy(&children->items[i]) == proxies)
-            control_kill(children->items[i].control);
+        if (children->items[i]->control && child_is_proxy(children->items[i]) == proxies)
+            control_kill(children->items[i]->control);
 }
 
 void children_send_keys(struct children *children)
 {
     for (size_t i = 0; i < children->count; i++)
-        if (children->items[i].control && is_proxy(&children->items[i]))
-            send_keys(&children->items[i]);
-}
-
-void children_close(struct children *children)
-{
-    for (size_t i = 0; i < children->count; i++)
-        uv_close((uv_handle_t *)&children->items[i].restart, NULL);
+        if (children->items[i]->control && child_is_proxy(children->items[i]))
+            send_keys(children->items[i]);
 }
 
 void children_deinit(struct children *children)
 {
+    for (size_t i = 0; i < children->count; i++)
+        free(children->items[i]);
     free(children->items);
     children->items = NULL;
-    children->count = 0;
+    children->count = children->room = 0;
 }

@@ -1,7 +1,7 @@
 /* The children that are to run: started, started again with back-off when they end, drained, ended.
  *
  * A child's listening sockets belong to the supervisor: connections wait while its process is
- * started anew. */
+ * started anew. A reload adds children, and retires those that it has no use for. */
 #ifndef GATEPOST_PROXY_CHILDREN_H
 #define GATEPOST_PROXY_CHILDREN_H
 
@@ -11,7 +11,6 @@
 #include "proxy/control.h"
 #include "proxy/health.h"
 
-#define CHILDREN_MAX 256
 #define CHILDREN_GIVE_UP                                                                           \
     5 /* deaths in a row of a child that was never ready, while nothing has been ready yet */
 #define CHILDREN_DELAY_MS     100 /* before the first restart; doubled for each death in a row */
@@ -20,13 +19,13 @@
 
 struct children;
 
-/* What one child is; copied. Descriptors are borrowed for the life of the children. */
+/* What one child is; copied. Descriptors are borrowed, and replaced by others at a reload. */
 struct child_plan {
     char name[48]; /* in log lines: "worker 0", "gatepost-pop3d" */
     enum control_program program;
     int program_fd, bundle_fd, shared_fd;
-    int *listeners; /* borrowed; hello.listener_count of them */
-    struct child_hello hello;
+    int listeners[CHILD_FDS_MAX]; /* hello.listener_count of them */
+    struct child_hello hello;     /* hello.number is that of the configuration in the bundle */
 };
 
 struct child_process {
@@ -35,15 +34,23 @@ struct child_process {
     struct control *control; /* NULL: not running */
     uv_timer_t restart;
     uint64_t started_ms;
-    unsigned deaths; /* in a row */
-    bool ready, draining;
+    unsigned deaths;     /* in a row */
+    uint32_t number;     /* of the configuration that new sessions of a proxy worker get */
+    uint32_t asked;      /* of the last one that it was told to take; 0: none, or again */
+    bool unfit;          /* it cannot take the configuration: another takes its place */
+    uint32_t oldest;     /* of the oldest one that a session of it has */
+    bool ready;          /* it serves */
+    bool trial;          /* until it is ready it is not started again; children_confirm() */
+    bool retired;        /* it takes nobody new, ends with its last session, and is forgotten */
+    bool lets_nobody_in; /* it is retired, and has said so */
+    bool draining;
     bool behind; /* it did not read when it was told something (bulletin.c) */
 };
 
 struct children {
     uv_loop_t *loop;
-    struct child_process *items;
-    size_t count;
+    struct child_process **items; /* each stays where it is until it is forgotten */
+    size_t count, room;
     const struct ticket_keys *keys; /* sent to each proxy worker behind HELLO */
     struct health *health;          /* HEALTH_SLOTS: a dead worker's connections are given */
     bool ending;                    /* nobody is started again */
@@ -53,20 +60,48 @@ struct children {
     void (*told)(void *owner, struct child_process *child,
                  struct span message); /* anything but that it is ready; its type comes first */
     void (*gave_up)(void *owner, const struct child_process *child); /* it cannot be started */
+    /* One on trial has ended, or could not be started; `how` says which. It is forgotten. */
+    void (*failed)(void *owner, const struct child_process *child, const char *how);
     void *owner;
 };
 
-/* 0 or -ENOMEM. `children` is the caller's and stays where it is. */
-int children_init(struct children *children, uv_loop_t *loop, size_t room);
-void children_add(struct children *children, const struct child_plan *plan);
+/* `children` is the caller's and stays where it is. */
+void children_init(struct children *children, uv_loop_t *loop);
+
+/* One more; it is not started. NULL: no memory. */
+struct child_process *children_add(struct children *children, const struct child_plan *plan);
+
+/* Starts those that do not run. */
 void children_start(struct children *children);
+void children_start_one(struct child_process *child);
+
+/* The trial is over: from now on it is started again when it ends. */
+void children_confirm(struct child_process *child);
+
+/* It takes nobody new from now on, and ends when its sessions have, whenever that is. One that does
+ * not run is forgotten at once: the child may be gone. */
+void children_retire(struct child_process *child);
+
+/* Ends a child that is of no use: it is killed, and forgotten. */
+void children_discard(struct child_process *child);
 
 /* Takes the exit of every child that has ended. For SIGCHLD. */
 void children_reap(struct children *children);
 
-/* How many run, of the proxy workers or of the others. */
+/* How many run, of the proxy workers or of the others; also those that are retired. */
 size_t children_running(const struct children *children, bool proxies);
-size_t children_ready(const struct children *children);
+
+/* Are all ready that shall stay? */
+bool children_all_ready(const struct children *children);
+
+/* The lowest number that no proxy worker has, also none that is retired; HEALTH_WORKERS_MAX: there
+ * is none. */
+uint32_t children_free_index(const struct children *children);
+
+static inline bool child_is_proxy(const struct child_process *child)
+{
+    return child->plan.program == CONTROL_PROXY;
+}
 
 /* No child is started again; those of one kind are told to drain. */
 void children_drain(struct children *children, bool proxies);
@@ -75,9 +110,7 @@ void children_kill(struct children *children, bool proxies);
 /* Sends the keys to all proxy workers. */
 void children_send_keys(struct children *children);
 
-/* All have ended. Closes the timers; call when nothing runs, then run the loop until it is empty,
- * then children_deinit. */
-void children_close(struct children *children);
+/* Nothing runs, and the timers are closed. */
 void children_deinit(struct children *children);
 
 #endif

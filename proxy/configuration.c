@@ -148,6 +148,24 @@ void configuration_drop_keys(struct configuration *configuration)
     configuration->cas = NULL;
 }
 
+int configuration_load_keys(struct configuration *configuration, struct diagnostics *diagnostics)
+{
+    size_t errors_before = diagnostics->errors;
+    int r;
+
+    configuration_drop_keys(configuration);
+    file_stamps_deinit(&configuration->files);
+    r = certificates_load(configuration->settings, diagnostics, &configuration->files,
+                          &configuration->certificates);
+    if (r == 0)
+        r = load_all_cas(configuration, diagnostics);
+    if (r == 0 && diagnostics->errors > errors_before)
+        r = -EINVAL;
+    if (r < 0)
+        configuration_drop_keys(configuration);
+    return r;
+}
+
 void configuration_deinit(struct configuration *configuration)
 {
     configuration_drop_keys(configuration);

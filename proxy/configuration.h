@@ -27,6 +27,11 @@ struct configuration {
  * written to *ret_configuration then), or -ENOMEM. */
 int configuration_load(const char *path, struct diagnostics *diagnostics,
                        struct configuration *ret_configuration);
+
+/* Reads certificates, keys and CAs again, with the settings as they are. 0, -EINVAL when one cannot
+ * be used, or -ENOMEM: they are dropped then. The stamps are those of this reading in any case. */
+int configuration_load_keys(struct configuration *configuration, struct diagnostics *diagnostics);
+
 void configuration_deinit(struct configuration *configuration);
 
 /* Wipes the certificates and keys, and drops the CAs: the bundles hold them now. */

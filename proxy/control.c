@@ -63,7 +63,7 @@ static int open_executable(const char *path)
 }
 
 /* Beside the own binary, as the build tree has it, or where it is installed. */
-static int open_worker(const char *name)
+static int open_worker(const char *name, bool wanted)
 {
     char self[PATH_MAX], path[2 * PATH_MAX];
     ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
@@ -84,18 +84,18 @@ static int open_worker(const char *name)
         snprintf(path, sizeof(path), "%s/%s", GATEPOST_LIBEXECDIR, name);
         fd = open_executable(path);
     }
-    if (fd < 0)
+    if (fd < 0 && wanted)
         log_line(LOG_LEVEL_ERROR, "program %s, in %s or %s: %s", name, folder, GATEPOST_LIBEXECDIR,
                  err_text(fd));
     return fd;
 }
 
-int control_open_program(enum control_program program)
+int control_open_program(enum control_program program, bool wanted)
 {
     int fd;
 
     if (program != CONTROL_PROXY)
-        return open_worker(control_program_name(program));
+        return open_worker(control_program_name(program), wanted);
     fd = open_executable("/proc/self/exe");
     if (fd < 0)
         log_line(LOG_LEVEL_ERROR, "/proc/self/exe: %s", err_text(fd));
@@ -264,7 +264,15 @@ static int send_hello(const struct control *control, const struct control_start 
 
 int control_send(struct control *control, const void *message, size_t size, int fd)
 {
-    return send_with(control, span_of(message, size), &fd, fd >= 0 ? 1 : 0);
+    return control_send_fds(control, message, size, &fd, fd >= 0 ? 1 : 0);
+}
+
+int control_send_fds(struct control *control, const void *message, size_t size, const int *fds,
+                     size_t count)
+{
+    if (count > CHILD_FDS_MAX)
+        return -E2BIG;
+    return send_with(control, span_of(message, size), fds, count);
 }
 
 static int watch(uv_loop_t *loop, struct control *control)

@@ -22,8 +22,8 @@ struct control_keys {
 };
 
 /* Opens the program: /proc/self/exe, or a worker beside it, in ../backends, or in libexecdir. A
- * descriptor, or -errno after a log line. */
-int control_open_program(enum control_program program);
+ * descriptor, or -errno; after a log line, where it is `wanted`. */
+int control_open_program(enum control_program program, bool wanted);
 const char *control_program_name(enum control_program program);
 
 struct control;
@@ -48,6 +48,10 @@ int control_start(uv_loop_t *loop, const struct control_start *start, struct con
 /* Sends one message, with a copy of `fd` unless that is -1. 0, or -errno (-EAGAIN: the child does
  * not read). */
 int control_send(struct control *control, const void *message, size_t size, int fd);
+
+/* The same with copies of `count` descriptors, at most CHILD_FDS_MAX. */
+int control_send_fds(struct control *control, const void *message, size_t size, const int *fds,
+                     size_t count);
 
 pid_t control_pid(const struct control *control);
 

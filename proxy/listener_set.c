@@ -2,13 +2,16 @@
  *
  * All are tried, so that one run names every port that is in use; then either all are open or none.
  * A missing address family is a log line. A UNIX socket's file that is left from before is replaced
- * when nobody listens on it. */
+ * when nobody listens on it. What the set before has as well is the same socket, by another
+ * descriptor: each set closes its own, and the later one inherits the files. */
 #include "proxy/listener_set.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <net/if.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -20,6 +23,13 @@
 #include "proxy/base/paths.h"
 #include "proxy/port_owner.h"
 
+/* A set that is being made. */
+struct opening {
+    struct listener_set *set;
+    const struct listener_set_start *start;
+};
+
+#define LISTENERS_MAX    (CHILD_FDS_MAX - 3) /* beside log, bundle and shared memory */
 #define PUBLIC_BACKLOG   4096
 #define EMBEDDED_BACKLOG 4096
 
@@ -40,13 +50,15 @@ static int parse_address(const char *text, unsigned port, struct sockaddr_storag
     return 0;
 }
 
-static int bind_public(const struct sockaddr_storage *address, socklen_t size)
+/* `shared`: with SO_REUSEPORT, for the moment. */
+static int bind_public(const struct sockaddr_storage *address, socklen_t size, int shared)
 {
     int fd = socket(address->ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), on = 1, r;
 
     if (fd < 0)
         return -errno;
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
+        setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &shared, sizeof(shared)) < 0 ||
         (address->ss_family == AF_INET6 &&
          setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) < 0) ||
         bind(fd, (const struct sockaddr *)address, size) < 0 || listen(fd, PUBLIC_BACKLOG) < 0) {
@@ -88,8 +100,25 @@ static const char *rule_text(const struct settings_listen *rule)
     return rule->protocol == PROTOCOL_SMTP ? "STARTTLS" : "STLS";
 }
 
-static void tell_failure(const struct settings_listen *rule, const char *address, unsigned port,
-                         int error)
+static void tell(const struct opening *opening, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* In the log, and to whoever asked for the set. */
+static void tell(const struct opening *opening, const char *format, ...)
+{
+    char room[LOG_LINE_MAX];
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(room, sizeof(room), format, arguments);
+    va_end(arguments);
+    log_line(LOG_LEVEL_ERROR, "%s", room);
+    if (opening->start->words)
+        text_printf(opening->start->words, "%s\n", room);
+}
+
+static void tell_failure(const struct opening *opening, const struct settings_listen *rule,
+                         const char *address, unsigned port, int error)
 {
     char room[128];
     struct text owner = TEXT_OVER(room);
@@ -97,48 +126,107 @@ static void tell_failure(const struct settings_listen *rule, const char *address
     switch (error) {
     case -EADDRINUSE:
         port_owner_describe(port, &owner);
-        log_line(LOG_LEVEL_ERROR, "port %u (%s, %s) is in use by %s", port, rule->name, address,
-                 text_str(&owner));
+        tell(opening, "port %u (%s, %s) is in use by %s", port, rule->name, address,
+             text_str(&owner));
         return;
     case -EACCES:
-        log_line(LOG_LEVEL_ERROR,
-                 "port %u (%s): ports below 1024 need root or CAP_NET_BIND_SERVICE; "
-                 "for a trial set [gatepost] port_offset = 20000",
-                 port, rule->name);
+        tell(opening,
+             "port %u (%s): ports below 1024 need root or CAP_NET_BIND_SERVICE; "
+             "for a trial set [gatepost] port_offset = 20000",
+             port, rule->name);
         return;
     case -EADDRNOTAVAIL:
-        log_line(LOG_LEVEL_ERROR, "port %u (%s): this machine has no address %s", port, rule->name,
-                 address);
+        tell(opening, "port %u (%s): this machine has no address %s", port, rule->name, address);
         return;
     default:
-        log_line(LOG_LEVEL_ERROR, "port %u (%s, %s): %s", port, rule->name, address,
-                 err_text(error));
+        tell(opening, "port %u (%s, %s): %s", port, rule->name, address, err_text(error));
     }
 }
 
+/* The socket that the set before has at this address, or -1. */
+static int find_public(const struct listener_set *before, const char *address)
+{
+    for (size_t i = 0; before && i < before->public_count; i++)
+        if (strcmp(before->publics[i].address, address) == 0)
+            return before->publics[i].fd;
+    return -1;
+}
+
+/* Sets SO_REUSEPORT of those sockets of the set before that are in the way of `address`: the same
+ * port on all addresses, where it is a single one now, or the other way round. */
+static size_t share_port(const struct listener_set *before, const struct sockaddr_storage *address,
+                         unsigned port, int on)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; before && i < before->public_count; i++) {
+        struct sockaddr_storage other;
+        socklen_t size = sizeof(other);
+        int fd = before->publics[i].fd;
+
+        if (before->publics[i].port != port ||
+            getsockname(fd, (struct sockaddr *)&other, &size) < 0 ||
+            other.ss_family != address->ss_family || is_any(&other) == is_any(address))
+            continue;
+        setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
+        count++;
+    }
+    return count;
+}
+
+/* A bind that changes from all addresses to single ones, or back, is possible without a moment in
+ * which nobody listens. */
+static int bind_beside(const struct listener_set *before, const struct sockaddr_storage *address,
+                       socklen_t size, unsigned port)
+{
+    int off = 0, fd = -EADDRINUSE;
+
+    if (share_port(before, address, port, 1) > 0)
+        fd = bind_public(address, size, 1);
+    share_port(before, address, port, 0);
+    if (fd >= 0)
+        setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &off, sizeof(off));
+    return fd;
+}
+
+static int take_or_bind(const struct listener_set *before, const char *name,
+                        const struct sockaddr_storage *address, socklen_t size, unsigned port)
+{
+    int fd = find_public(before, name), r;
+
+    if (fd >= 0) {
+        fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+        return fd < 0 ? -errno : fd;
+    }
+    r = bind_public(address, size, 0);
+    return r == -EADDRINUSE ? bind_beside(before, address, size, port) : r;
+}
+
 /* Opens one address of one port. 0 also where the family is missing. */
-static int open_address(struct listener_set *set, const struct settings_listen *rule,
+static int open_address(const struct opening *opening, const struct settings_listen *rule,
                         const char *text, unsigned port)
 {
+    struct listener_set *set = opening->set;
     struct public_listener *listener = &set->publics[set->public_count];
     struct sockaddr_storage address;
     socklen_t size;
     int r = parse_address(text, port, &address, &size);
 
+    *listener = (struct public_listener){ .rule = rule, .port = port };
+    snprintf(listener->address, sizeof(listener->address), strchr(text, ':') ? "[%s]:%u" : "%s:%u",
+             text, port);
     if (r == 0)
-        r = bind_public(&address, size);
+        r = take_or_bind(opening->start->before, listener->address, &address, size, port);
     if (r < 0 && r != -EINVAL && family_missing(&address, r)) {
         log_line(LOG_LEVEL_NOTICE, "port %u (%s) is not open on %s: this machine has no %s", port,
                  rule->name, text, address.ss_family == AF_INET6 ? "IPv6" : "IPv4");
         return 0;
     }
     if (r < 0) {
-        tell_failure(rule, text, port, r);
+        tell_failure(opening, rule, text, port, r);
         return r;
     }
-    *listener = (struct public_listener){ .rule = rule, .fd = r };
-    snprintf(listener->address, sizeof(listener->address), strchr(text, ':') ? "[%s]:%u" : "%s:%u",
-             text, port);
+    listener->fd = r;
     set->public_count++;
     return 0;
 }
@@ -149,23 +237,24 @@ static const struct settings_list *addresses_of(const struct settings *settings,
     return rule->bind.count > 0 ? &rule->bind : &settings->gatepost.bind;
 }
 
-static int open_port(const struct settings *settings, const struct settings_listen *rule,
-                     struct listener_set *set)
+static int open_port(const struct opening *opening, const struct settings_listen *rule)
 {
+    const struct settings *settings = opening->start->settings;
+    struct listener_set *set = opening->set;
     const struct settings_list *addresses = addresses_of(settings, rule);
     size_t before = set->public_count;
     int r = 0;
 
     for (size_t i = 0; i < addresses->count; i++) {
         int error =
-            open_address(set, rule, addresses->items[i], settings_listen_port(settings, rule));
+            open_address(opening, rule, addresses->items[i], settings_listen_port(settings, rule));
 
         if (error < 0)
             r = error;
     }
     if (r == 0 && set->public_count == before) {
-        log_line(LOG_LEVEL_ERROR, "port %u (%s) could be opened on no address",
-                 settings_listen_port(settings, rule), rule->name);
+        tell(opening, "port %u (%s) could be opened on no address",
+             settings_listen_port(settings, rule), rule->name);
         r = -EADDRNOTAVAIL;
     }
     if (r == 0)
@@ -173,13 +262,23 @@ static int open_port(const struct settings *settings, const struct settings_list
     return r;
 }
 
-void listener_set_tell_closed(const struct settings *settings)
+/* Was the port of that name closed for the same reason? */
+static bool was_closed(const struct settings *before, const struct settings_listen *rule)
+{
+    for (size_t i = 0; before && i < before->listen_count; i++)
+        if (strcmp(before->listens[i].name, rule->name) == 0)
+            return !settings_listen_open(before, &before->listens[i]) &&
+                   before->listens[i].enabled == rule->enabled;
+    return false;
+}
+
+void listener_set_tell_closed(const struct settings *settings, const struct settings *before)
 {
     for (size_t i = 0; i < settings->listen_count; i++) {
         const struct settings_listen *rule = &settings->listens[i];
         unsigned port = settings_listen_port(settings, rule);
 
-        if (settings_listen_open(settings, rule))
+        if (settings_listen_open(settings, rule) || was_closed(before, rule))
             continue;
         if (!rule->enabled)
             log_line(LOG_LEVEL_INFO, "port %u (%s) is not opened: enabled = no", port, rule->name);
@@ -189,8 +288,10 @@ void listener_set_tell_closed(const struct settings *settings)
     }
 }
 
-static int open_publics(const struct settings *settings, struct listener_set *set)
+static int open_publics(const struct opening *opening)
 {
+    const struct settings *settings = opening->start->settings;
+    struct listener_set *set = opening->set;
     size_t room = 0;
     int r = 0;
 
@@ -203,7 +304,7 @@ static int open_publics(const struct settings *settings, struct listener_set *se
         int error = 0;
 
         if (settings_listen_open(settings, &settings->listens[i]))
-            error = open_port(settings, &settings->listens[i], set);
+            error = open_port(opening, &settings->listens[i]);
         if (error < 0 && r != -EADDRINUSE)
             r = error;
     }
@@ -261,50 +362,106 @@ static int bind_embedded(const struct sockaddr_un *address, const struct privile
     return fd;
 }
 
-static int open_embedded(const struct settings *settings, const struct settings_backend *backend,
-                         enum port_protocol protocol, const struct privileges *privileges,
-                         struct embedded_listener *ret_listener)
+static struct embedded_listener *find_embedded(const struct listener_set *set, const char *path)
 {
-    struct embedded_listener listener = { .backend = backend, .protocol = protocol };
+    for (size_t i = 0; set && i < set->embedded_count; i++)
+        if (set->embedded[i].fd >= 0 && strcmp(set->embedded[i].path, path) == 0)
+            return &set->embedded[i];
+    return NULL;
+}
+
+static int take_embedded(const struct embedded_listener *former, struct embedded_listener *listener)
+{
+    if (former->protocol != listener->protocol)
+        return -EPROTOTYPE; /* a client would meet the program of the other protocol */
+    listener->fd = fcntl(former->fd, F_DUPFD_CLOEXEC, 0);
+    listener->device = former->device;
+    listener->inode = former->inode;
+    listener->borrowed = true;
+    return listener->fd < 0 ? -errno : 0;
+}
+
+static int bind_new_embedded(const struct privileges *privileges,
+                             struct embedded_listener *listener)
+{
     struct sockaddr_un address = { .sun_family = AF_UNIX };
     struct stat status;
-    int r = embedded_socket_path(settings->gatepost.runtime_dir, backend->name, listener.path,
-                                 sizeof(listener.path));
+    int r;
 
-    if (r < 0)
-        return r;
-    memcpy(address.sun_path, listener.path, sizeof(listener.path));
+    memcpy(address.sun_path, listener->path, sizeof(listener->path));
     r = clear_stale(&address);
     if (r == 0)
         r = bind_embedded(&address, privileges);
     if (r < 0)
         return r;
-    listener.fd = r;
-    if (lstat(listener.path, &status) == 0) {
-        listener.device = status.st_dev;
-        listener.inode = status.st_ino;
+    listener->fd = r;
+    if (lstat(listener->path, &status) == 0) {
+        listener->device = status.st_dev;
+        listener->inode = status.st_ino;
     }
-    *ret_listener = listener;
     return 0;
 }
 
-static void tell_embedded_failure(const struct settings *settings,
+static int open_embedded(const struct opening *opening, const struct settings_backend *backend,
+                         enum port_protocol protocol)
+{
+    const struct listener_set_start *start = opening->start;
+    struct embedded_listener listener = { .backend = backend, .protocol = protocol };
+    const struct embedded_listener *former;
+    int r = embedded_socket_path(start->settings->gatepost.runtime_dir, backend->name,
+                                 listener.path, sizeof(listener.path));
+
+    if (r < 0)
+        return r;
+    former = find_embedded(start->before, listener.path);
+    r = former ? take_embedded(former, &listener) : bind_new_embedded(start->privileges, &listener);
+    if (r == 0)
+        opening->set->embedded[opening->set->embedded_count++] = listener;
+    return r;
+}
+
+static void tell_embedded_failure(const struct opening *opening,
                                   const struct settings_backend *backend, int error)
 {
     const char *why = error == -EEXIST       ? "it is there and no socket"
                       : error == -EADDRINUSE ? "another process listens on it"
+                      : error == -EPROTOTYPE ? "it was of the other protocol until now: give the "
+                                               "backend another name, or restart"
                                              : err_text(error);
 
-    log_line(LOG_LEVEL_ERROR, "socket %s/%s.sock of [backend %s]: %s",
-             settings->gatepost.runtime_dir, backend->name, backend->name, why);
+    tell(opening, "socket %s/%s.sock of [backend %s]: %s",
+         opening->start->settings->gatepost.runtime_dir, backend->name, backend->name, why);
 }
 
-static int open_all_embedded(const struct settings *settings, const struct privileges *privileges,
-                             struct listener_set *set)
+/* What the set before has and this one does not name stays for the sessions of before. */
+static int keep_leaving(const struct opening *opening)
 {
+    const struct listener_set *before = opening->start->before;
+
+    for (size_t i = 0; before && i < before->embedded_count; i++) {
+        struct embedded_listener *former = &before->embedded[i], leaving = *former;
+
+        if (former->fd < 0 || find_embedded(opening->set, former->path))
+            continue;
+        leaving.backend = NULL;
+        leaving.leaving = leaving.borrowed = true;
+        leaving.fd = fcntl(former->fd, F_DUPFD_CLOEXEC, 0);
+        if (leaving.fd < 0)
+            return -errno;
+        opening->set->embedded[opening->set->embedded_count++] = leaving;
+    }
+    return 0;
+}
+
+static int open_all_embedded(const struct opening *opening)
+{
+    const struct settings *settings = opening->start->settings;
+    const struct listener_set *before = opening->start->before;
+    struct listener_set *set = opening->set;
     int r = 0;
 
-    set->embedded = calloc(settings->backend_count + 1, sizeof(*set->embedded));
+    set->embedded = calloc(settings->backend_count + (before ? before->embedded_count : 0) + 1,
+                           sizeof(*set->embedded));
     if (!set->embedded)
         return -ENOMEM;
     for (size_t i = 0; i < settings->backend_count; i++) {
@@ -315,39 +472,41 @@ static int open_all_embedded(const struct settings *settings, const struct privi
         if (!settings_backend_embedded(backend) ||
             !settings_backend_protocol(settings, backend, &protocol))
             continue;
-        error = open_embedded(settings, backend, protocol, privileges,
-                              &set->embedded[set->embedded_count]);
-        if (error == 0)
-            set->embedded_count++;
-        else
-            tell_embedded_failure(settings, backend, r = error);
+        error = open_embedded(opening, backend, protocol);
+        if (error < 0)
+            tell_embedded_failure(opening, backend, r = error);
     }
-    return r;
+    return r < 0 ? r : keep_leaving(opening);
 }
 
-int listener_set_open(const struct settings *settings, const struct privileges *privileges,
-                      struct listener_set *ret_set)
+void listener_set_tell_open(const struct listener_set *set, const struct listener_set *before)
 {
-    struct listener_set set = { 0 };
+    for (size_t i = 0; i < set->public_count; i++)
+        if (find_public(before, set->publics[i].address) < 0)
+            log_line(LOG_LEVEL_INFO, "listening on %s (%s, %s)", set->publics[i].address,
+                     set->publics[i].rule->name, rule_text(set->publics[i].rule));
+}
+
+int listener_set_open(const struct listener_set_start *start, struct listener_set *ret_set)
+{
+    struct listener_set set = { .settings = start->settings };
+    struct opening opening = { &set, start };
     int r, error;
 
-    listener_set_tell_closed(settings);
-    r = open_publics(settings, &set);
-    error = open_all_embedded(settings, privileges, &set);
+    listener_set_tell_closed(start->settings, start->before ? start->before->settings : NULL);
+    r = open_publics(&opening);
+    error = open_all_embedded(&opening);
     if (r == 0)
         r = error;
-    if (r == 0 && set.public_count + set.embedded_count + 3 > CHILD_FDS_MAX) {
-        log_line(LOG_LEVEL_ERROR, "%zu addresses to listen on: %d are possible", set.public_count,
-                 CHILD_FDS_MAX - 3);
+    if (r == 0 && set.public_count > LISTENERS_MAX) {
+        tell(&opening, "%zu addresses to listen on: %d are possible", set.public_count,
+             LISTENERS_MAX);
         r = -E2BIG;
     }
     if (r < 0) {
         listener_set_deinit(&set);
         return r;
     }
-    for (size_t i = 0; i < set.public_count; i++)
-        log_line(LOG_LEVEL_INFO, "listening on %s (%s, %s)", set.publics[i].address,
-                 set.publics[i].rule->name, rule_text(set.publics[i].rule));
     *ret_set = set;
     return 0;
 }
@@ -369,13 +528,34 @@ static void remove_socket(const struct embedded_listener *listener)
         unlink(listener->path);
 }
 
+void listener_set_close_embedded(struct embedded_listener *listener)
+{
+    if (listener->fd < 0)
+        return;
+    if (!listener->borrowed)
+        remove_socket(listener);
+    close(listener->fd);
+    listener->fd = -1;
+}
+
+void listener_set_replace(struct listener_set *set, struct listener_set *before)
+{
+    for (size_t i = 0; i < set->embedded_count; i++) {
+        struct embedded_listener *former = find_embedded(before, set->embedded[i].path);
+
+        if (!set->embedded[i].borrowed || !former)
+            continue;
+        former->borrowed = true;
+        set->embedded[i].borrowed = false;
+    }
+    listener_set_deinit(before);
+}
+
 void listener_set_deinit(struct listener_set *set)
 {
     listener_set_close_public(set);
-    for (size_t i = 0; i < set->embedded_count; i++) {
-        remove_socket(&set->embedded[i]);
-        close(set->embedded[i].fd);
-    }
+    for (size_t i = 0; i < set->embedded_count; i++)
+        listener_set_close_embedded(&set->embedded[i]);
     free(set->publics);
     free(set->embedded);
     *set = (struct listener_set){ 0 };

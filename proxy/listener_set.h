@@ -3,7 +3,8 @@
  *
  * Bound once by the supervisor, without SO_REUSEPORT, and shared with the children: a port in use
  * is an error, a dead child's queue waits for the next. A UNIX socket can be connected to by the
- * proxy's user only. */
+ * proxy's user only. At a reload, what the sets before and after have in common stays the same
+ * socket. */
 #ifndef GATEPOST_PROXY_LISTENER_SET_H
 #define GATEPOST_PROXY_LISTENER_SET_H
 
@@ -11,12 +12,14 @@
 #include <sys/un.h>
 
 #include "conf/settings.h"
+#include "proxy/base/text.h"
 #include "proxy/privileges.h"
 
 /* One address of one port. */
 struct public_listener {
     const struct settings_listen *rule; /* borrowed from the settings */
-    char address[80];                   /* "0.0.0.0:110", "[::]:110" */
+    unsigned port;
+    char address[80]; /* "0.0.0.0:110", "[::]:110" */
     int fd;
 };
 
@@ -28,9 +31,12 @@ struct embedded_listener {
     int fd;
     dev_t device; /* of the socket's file: only that is removed in the end */
     ino_t inode;
+    bool leaving; /* no configuration names it any more; sessions of one before may. backend NULL */
+    bool borrowed; /* the set before has it too, and removes the file */
 };
 
 struct listener_set {
+    const struct settings *settings; /* borrowed */
     struct public_listener *publics;
     size_t public_count;
     size_t port_count; /* listeners of which at least one address is open */
@@ -38,13 +44,32 @@ struct listener_set {
     size_t embedded_count;
 };
 
-/* Says in the log which ports are not opened, and why. */
-void listener_set_tell_closed(const struct settings *settings);
+/* Says in the log which ports are not opened, and why; but not again what was told of `before`,
+ * which may be NULL. */
+void listener_set_tell_closed(const struct settings *settings, const struct settings *before);
 
-/* Binds all of them; `settings` outlives the set. 0; -EADDRINUSE, -EACCES or another -errno after a
- * log line for each socket that failed: nothing is left behind then. */
-int listener_set_open(const struct settings *settings, const struct privileges *privileges,
-                      struct listener_set *ret_set);
+struct listener_set_start {
+    const struct settings *settings; /* outlives the set */
+    const struct privileges *privileges;
+    const struct listener_set *before; /* NULL: there is none */
+    struct text *words;                /* what failed is also put here; NULL: nowhere */
+};
+
+/* Binds all of them. What `before` has as well is taken over from it, as copies of its descriptors;
+ * its embedded workers' sockets that are not wanted any more are taken along, `leaving`. 0;
+ * -EADDRINUSE, -EACCES or another -errno after a log line for each socket that failed: nothing is
+ * left behind then. */
+int listener_set_open(const struct listener_set_start *start, struct listener_set *ret_set);
+
+/* Says in the log what is listened on that `before`, which may be NULL, did not. */
+void listener_set_tell_open(const struct listener_set *set, const struct listener_set *before);
+
+/* `set` takes the place of `before`, which is closed: the files of sockets that both have are now
+ * its own. */
+void listener_set_replace(struct listener_set *set, struct listener_set *before);
+
+/* Closes one embedded worker's socket and removes its file; its fd is then -1. */
+void listener_set_close_embedded(struct embedded_listener *listener);
 
 /* Closes the public ports: nobody new is let in. */
 void listener_set_close_public(struct listener_set *set);

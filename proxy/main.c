@@ -195,7 +195,7 @@ static int check(const char *path, bool with_probe)
     r = configuration_load(path, &diagnostics, &configuration);
     diagnostics_print(&diagnostics, stderr);
     if (r == 0) {
-        listener_set_tell_closed(configuration.settings);
+        listener_set_tell_closed(configuration.settings, NULL);
         printf("%s: good", path);
         if (diagnostics.warnings > 0)
             printf(" (%zu warning%s)", diagnostics.warnings, diagnostics.warnings == 1 ? "" : "s");
@@ -244,7 +244,7 @@ static int run_supervisor(const char *path)
     diagnostics_deinit(&diagnostics);
     if (r < 0)
         return EX_CONFIG;
-    r = supervisor_run(&configuration);
+    r = supervisor_run(path, &configuration);
     configuration_deinit(&configuration);
     return r;
 }

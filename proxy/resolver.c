@@ -32,7 +32,7 @@ struct name {
     struct address_ip known[ADDRESS_PER_ITEM];
     uv_timer_t timer;
     uint64_t retry_ms; /* after the next failure */
-    bool asking, failing;
+    bool asking, failing, settled;
 };
 
 /* Given to a thread, and back. */
@@ -52,6 +52,7 @@ struct resolver {
     struct health *health;
     const uint16_t *slots;
     void (*changed)(void *owner, const struct child_address *slots, size_t count);
+    void (*settled)(void *owner);
     void *owner;
     uv_async_t answered;
     unsigned handles; /* not yet closed */
@@ -167,6 +168,25 @@ static void log_failure(struct name *name, const char *words)
              name->host, words, *known ? "; it stays " : "", known);
 }
 
+bool resolver_settled(const struct resolver *resolver)
+{
+    for (size_t i = 0; i < resolver->count; i++)
+        if (!resolver->names[i].settled)
+            return false;
+    return true;
+}
+
+static void settle(struct name *name)
+{
+    struct resolver *resolver = name->resolver;
+
+    if (name->settled)
+        return;
+    name->settled = true;
+    if (resolver->handles > 0 && resolver_settled(resolver)) /* else resolver_new() is at work */
+        resolver->settled(resolver->owner);
+}
+
 static void ask(struct name *name);
 
 static void timer_fired(uv_timer_t *timer)
@@ -187,6 +207,7 @@ static void lookup_failed(struct name *name, const char *words)
     wait_for(name, name->retry_ms);
     if (name->retry_ms < name->resolver->interval_ms)
         name->retry_ms *= 2;
+    settle(name);
 }
 
 static void start_lookup(struct name *name)
@@ -227,6 +248,7 @@ static void ask(struct name *name)
     }
     log_failure(name, "no answer yet");
     wait_for(name, name->resolver->interval_ms);
+    settle(name);
 }
 
 static size_t take_answers(const struct addrinfo *answers, struct address_ip into[ANSWERS_MAX])
@@ -304,6 +326,7 @@ static void take_result(struct lookup *lookup)
         log_change(name, before);
         publish(name, changed);
     }
+    settle(name);
 }
 
 static struct lookup *take_done(struct resolver *resolver)
@@ -362,6 +385,21 @@ static void add_names(struct resolver *resolver, const struct settings *settings
     }
 }
 
+/* What is known of the same host goes on, and nobody is told again that it cannot be looked up. */
+static void inherit(struct name *name, const struct resolver *before)
+{
+    for (size_t i = 0; before && i < before->count; i++) {
+        const struct name *former = &before->names[i];
+
+        if (strcmp(former->host, name->host) != 0 || strcmp(former->port, name->port) != 0)
+            continue;
+        memcpy(name->known, former->known, sizeof(name->known));
+        name->failing = former->failing;
+        name->settled = former->settled;
+        return;
+    }
+}
+
 static size_t count_items(const struct settings *settings)
 {
     size_t count = 0;
@@ -385,6 +423,7 @@ int resolver_new(const struct resolver_start *start, struct resolver **ret_resol
     resolver->health = start->health;
     resolver->slots = start->slots;
     resolver->changed = start->changed;
+    resolver->settled = start->settled;
     resolver->owner = start->owner;
     pthread_mutex_init(&resolver->lock, NULL);
     r = uv_async_init(start->loop, &resolver->answered, on_answered);
@@ -399,6 +438,7 @@ int resolver_new(const struct resolver_start *start, struct resolver **ret_resol
     for (size_t i = 0; i < resolver->count; i++) {
         uv_timer_init(start->loop, &resolver->names[i].timer);
         resolver->names[i].timer.data = &resolver->names[i];
+        inherit(&resolver->names[i], start->before);
         ask(&resolver->names[i]);
     }
     resolver->handles = (unsigned)resolver->count + 1;

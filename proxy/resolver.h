@@ -21,11 +21,17 @@ struct resolver_start {
     const uint16_t *slots;           /* which of them each address slot has */
     /* Some slots stand for others now. Never called before resolver_new() returns. */
     void (*changed)(void *owner, const struct child_address *slots, size_t count);
+    /* Each name has been looked up once, well or not. Likewise. */
+    void (*settled)(void *owner);
     void *owner;
+    const struct resolver *before; /* what it knows of the same names is known; or NULL */
 };
 
 /* Begins to look up the host names of all backends that a port leads to. 0 or -errno. */
 int resolver_new(const struct resolver_start *start, struct resolver **ret_resolver);
+
+/* Has each name been looked up once, well or not? */
+bool resolver_settled(const struct resolver *resolver);
 
 /* All slots of host names that stand for an address now; returns how many. */
 size_t resolver_known(const struct resolver *resolver,

@@ -43,7 +43,7 @@ struct load {
 
 struct map {
     struct route_watch *watch;
-    const char *path;
+    const char *path; /* a copy of its own: a thread may outlive the settings */
     struct load now;
     struct version bad; /* the last one that could not be used */
     uv_work_t work;
@@ -221,9 +221,11 @@ static void free_watch(struct route_watch *watch)
     }
     if (!watch->timer_closed)
         return;
-    for (size_t i = 0; i < watch->count; i++)
+    for (size_t i = 0; i < watch->count; i++) {
         if (watch->maps[i].now.fd >= 0)
             close(watch->maps[i].now.fd);
+        free((void *)(uintptr_t)watch->maps[i].path);
+    }
     free(watch->by_listen);
     free(watch);
 }
@@ -305,6 +307,7 @@ void route_watch_check(const struct settings *settings, struct diagnostics *diag
     }
 }
 
+/* The map of that path, which is no longer than the settings; NULL: no memory. */
 static struct map *map_of(struct route_watch *watch, const char *path)
 {
     struct map *map;
@@ -312,38 +315,63 @@ static struct map *map_of(struct route_watch *watch, const char *path)
     for (size_t i = 0; i < watch->count; i++)
         if (strcmp(watch->maps[i].path, path) == 0)
             return &watch->maps[i];
-    map = &watch->maps[watch->count++];
+    map = &watch->maps[watch->count];
+    map->path = strdup(path);
+    if (!map->path)
+        return NULL;
+    watch->count++;
     map->watch = watch;
-    map->path = path;
     map->now.fd = -1;
     map->work.data = map;
     return map;
 }
 
-static int load_first(struct map *map)
+/* Where the watch before has read the file, it is read again only if it has changed since. */
+static int inherit(struct map *map, const struct route_watch *before)
+{
+    for (size_t i = 0; before && i < before->count; i++) {
+        if (strcmp(before->maps[i].path, map->path) != 0)
+            continue;
+        map->now = before->maps[i].now;
+        map->now.fd = fcntl(before->maps[i].now.fd, F_DUPFD_CLOEXEC, 0);
+        return map->now.fd < 0 ? -errno : 0;
+    }
+    return 0;
+}
+
+static int load_first(struct map *map, const struct route_watch *before)
 {
     struct load load;
-    int r = load_map(map, &load);
+    int r = inherit(map, before);
 
+    if (r == 0)
+        r = load_map(map, &load);
     if (r < 0) {
         log_line(LOG_LEVEL_ERROR, "route %s: %s", map->path, words(r));
         return r;
     }
+    if (r == LOAD_SAME)
+        return 0;
+    if (map->now.fd >= 0)
+        close(map->now.fd);
     map->now = load;
     log_line(LOG_LEVEL_INFO, "route %s: a map of %zu entries", map->path, load.entries);
     return 0;
 }
 
-static int load_all(struct route_watch *watch, const struct settings *settings)
+static int load_all(struct route_watch *watch, const struct route_watch_start *start)
 {
     for (size_t i = 0; i < watch->listen_count; i++) {
-        const char *path = path_of(settings, i);
+        const char *path = path_of(start->settings, i);
+        struct map *map = path ? map_of(watch, path) : NULL;
         int r;
 
         if (!path)
             continue;
-        watch->by_listen[i] = map_of(watch, path);
-        r = watch->by_listen[i]->now.fd < 0 ? load_first(watch->by_listen[i]) : 0;
+        if (!map)
+            return -ENOMEM;
+        watch->by_listen[i] = map;
+        r = map->now.fd < 0 ? load_first(map, start->before) : 0;
         if (r < 0)
             return r;
     }
@@ -364,7 +392,7 @@ int route_watch_new(const struct route_watch_start *start, struct route_watch **
     watch->timer_closed = true;
     watch->listen_count = listens;
     watch->by_listen = calloc(listens + 1, sizeof(*watch->by_listen));
-    r = watch->by_listen ? load_all(watch, start->settings) : -ENOMEM;
+    r = watch->by_listen ? load_all(watch, start) : -ENOMEM;
     if (r < 0) {
         free_watch(watch);
         return r;

@@ -18,6 +18,7 @@ struct route_watch_start {
     /* The map of the [listen] of that number is another now. */
     void (*changed)(void *owner, size_t listen, int fd);
     void *owner;
+    const struct route_watch *before; /* maps that it has are not read again; or NULL */
 };
 
 /* Adds an error for each map that cannot be used. */

@@ -19,37 +19,15 @@
 
 #include "proxy/base/err.h"
 #include "proxy/base/log.h"
-#include "proxy/bulletin.h"
-#include "proxy/children.h"
 #include "proxy/log_sink.h"
 #include "proxy/server.h"
+#include "proxy/supervisor_private.h"
 
 #define KEYS_CHECK_MS 30000 /* an epoch is 12 hours: how late a change of keys may be */
 #define KILL_GRACE_MS 1000  /* a child ends its last sessions itself at drain_timeout */
 #define EMBEDDED_DRAIN_MS                                                                          \
     5000 /* the proxies are gone: what is left is to store what was received; guessed */
 #define PROXY_FDS_RESERVED 64 /* of a worker: listeners, log, loop; guessed */
-
-enum phase { PHASE_STARTING, PHASE_SERVING, PHASE_DRAIN_PROXIES, PHASE_DRAIN_EMBEDDED, PHASE_DONE };
-
-struct supervisor {
-    uv_loop_t loop;
-    struct configuration *configuration;
-    struct listener_set listeners;
-    int program_fds[CONTROL_PROGRAMS];
-    int proxy_bundle, shared_fd;
-    struct health *health; /* in the shared memory */
-    int embedded_bundles[CHILD_FDS_MAX];
-    int *public_fds;
-    struct ticket_keys keys;
-    struct children children;
-    struct bulletin *bulletin;
-    size_t worker_count;
-    uv_signal_t signals[4];
-    uv_timer_t keys_timer, drain_timer;
-    enum phase phase;
-    int exit_code;
-};
 
 /* -- what is opened at the start -- */
 
@@ -82,18 +60,18 @@ static size_t count_workers(const struct settings *settings)
     return count < 64 ? (size_t)count : 64; /* the most that `workers` may be set to */
 }
 
+/* All, also those that only a later configuration may ask for: a package that is replaced meanwhile
+ * changes nothing. */
 static int open_programs(struct supervisor *supervisor)
 {
     bool wanted[CONTROL_PROGRAMS] = { [CONTROL_PROXY] = true };
+    const struct listener_set *listeners = &supervisor->current->listeners;
 
-    for (size_t i = 0; i < supervisor->listeners.embedded_count; i++)
-        wanted[supervisor->listeners.embedded[i].protocol == PROTOCOL_SMTP ? CONTROL_SMTPD
-                                                                           : CONTROL_POP3D] = true;
+    for (size_t i = 0; i < listeners->embedded_count; i++)
+        wanted[supervisor_embedded_program(listeners->embedded[i].protocol)] = true;
     for (int i = 0; i < CONTROL_PROGRAMS; i++) {
-        if (!wanted[i])
-            continue;
-        supervisor->program_fds[i] = control_open_program((enum control_program)i);
-        if (supervisor->program_fds[i] < 0)
+        supervisor->program_fds[i] = control_open_program((enum control_program)i, wanted[i]);
+        if (wanted[i] && supervisor->program_fds[i] < 0)
             return supervisor->program_fds[i];
     }
     return 0;
@@ -120,26 +98,8 @@ static int map_health(struct supervisor *supervisor)
     supervisor->shared_fd = make_shared();
     if (supervisor->shared_fd < 0)
         return supervisor->shared_fd;
-    supervisor->health = server_shared_health(supervisor->shared_fd);
+    supervisor->health = supervisor->children.health = server_shared_health(supervisor->shared_fd);
     return supervisor->health ? 0 : -errno;
-}
-
-static int make_bundles(struct supervisor *supervisor)
-{
-    const struct listener_set *listeners = &supervisor->listeners;
-
-    supervisor->proxy_bundle = configuration_proxy_bundle(supervisor->configuration, listeners);
-    if (supervisor->proxy_bundle < 0)
-        return supervisor->proxy_bundle;
-    for (size_t i = 0; i < listeners->embedded_count; i++) {
-        int fd = configuration_embedded_bundle(supervisor->configuration, &listeners->embedded[i]);
-
-        if (fd < 0)
-            return fd;
-        supervisor->embedded_bundles[i] = fd;
-    }
-    configuration_drop_keys(supervisor->configuration);
-    return 0;
 }
 
 static int64_t now_s(void)
@@ -162,7 +122,7 @@ static int make_transient_keys(struct ticket_keys *keys)
 
 static int load_keys(struct supervisor *supervisor)
 {
-    const char *state_dir = supervisor->configuration->settings->gatepost.state_dir;
+    const char *state_dir = supervisor->current->configuration.settings->gatepost.state_dir;
     int r = tickets_load(state_dir, now_s(), &supervisor->keys);
 
     if (r == 0)
@@ -173,24 +133,24 @@ static int load_keys(struct supervisor *supervisor)
 }
 
 /* Everything but the children. An exit code. */
-static int open_all(struct supervisor *supervisor)
+static int open_all(struct supervisor *supervisor, struct configuration *configuration)
 {
-    const struct configuration *configuration = supervisor->configuration;
-    int r;
+    int r, code;
 
     raise_descriptor_limit(configuration->settings);
-    if (configuration_make_folders(configuration) < 0)
-        return SUPERVISOR_CANNOT_CREATE;
-    if (listener_set_open(configuration->settings, &configuration->privileges,
-                          &supervisor->listeners) < 0)
-        return SUPERVISOR_UNAVAILABLE;
+    r = map_health(supervisor);
+    if (r < 0) {
+        log_line(LOG_LEVEL_ERROR, "cannot start: %s", err_text(r));
+        return SUPERVISOR_OS;
+    }
+    code = generation_new(supervisor, configuration, 0, NULL, &supervisor->current);
+    if (code != SUPERVISOR_DONE)
+        return code;
     if (open_programs(supervisor) < 0)
         return SUPERVISOR_OS;
+    supervisor->slots = supervisor->current->slots;
+    listener_set_tell_open(&supervisor->current->listeners, NULL);
     r = load_keys(supervisor);
-    if (r == 0)
-        r = map_health(supervisor);
-    if (r == 0)
-        r = make_bundles(supervisor);
     if (r < 0) {
         log_line(LOG_LEVEL_ERROR, "cannot start: %s", err_text(r));
         return SUPERVISOR_OS;
@@ -200,10 +160,15 @@ static int open_all(struct supervisor *supervisor)
 
 /* -- the children -- */
 
-static void fill_hello(const struct supervisor *supervisor, const struct account *account,
+enum control_program supervisor_embedded_program(enum port_protocol protocol)
+{
+    return protocol == PROTOCOL_SMTP ? CONTROL_SMTPD : CONTROL_POP3D;
+}
+
+static void fill_hello(const struct generation *generation, const struct account *account,
                        size_t listener_count, struct child_hello *ret_hello)
 {
-    const struct configuration *configuration = supervisor->configuration;
+    const struct configuration *configuration = &generation->configuration;
 
     *ret_hello = (struct child_hello){
         .type = CHILD_HELLO,
@@ -214,54 +179,135 @@ static void fill_hello(const struct supervisor *supervisor, const struct account
         .group_count = account->group_count,
         .listener_count = (uint32_t)listener_count,
         .drain_ms = configuration->settings->gatepost.drain_timeout_ms,
+        .number = generation->number,
     };
     memcpy(ret_hello->groups, account->groups, sizeof(ret_hello->groups));
     snprintf(ret_hello->build, sizeof(ret_hello->build), "%s", child_build());
 }
 
-static void add_workers(struct supervisor *supervisor)
+void supervisor_plan_worker(const struct supervisor *supervisor,
+                            const struct generation *generation, uint32_t index,
+                            struct child_plan *ret_plan)
 {
-    size_t listeners = supervisor->listeners.public_count;
-    struct child_plan plan = { .program = CONTROL_PROXY,
-                               .program_fd = supervisor->program_fds[CONTROL_PROXY],
-                               .bundle_fd = supervisor->proxy_bundle,
-                               .shared_fd = supervisor->shared_fd,
-                               .listeners = supervisor->public_fds };
+    const struct listener_set *listeners = &generation->listeners;
 
-    fill_hello(supervisor, &supervisor->configuration->privileges.proxy, listeners, &plan.hello);
-    for (size_t i = 0; i < supervisor->worker_count; i++) {
-        snprintf(plan.name, sizeof(plan.name), "worker %zu", i);
-        plan.hello.index = (uint32_t)i;
-        children_add(&supervisor->children, &plan);
-    }
+    *ret_plan = (struct child_plan){ .program = CONTROL_PROXY,
+                                     .program_fd = supervisor->program_fds[CONTROL_PROXY],
+                                     .bundle_fd = generation->proxy_bundle,
+                                     .shared_fd = supervisor->shared_fd };
+    for (size_t i = 0; i < listeners->public_count; i++)
+        ret_plan->listeners[i] = listeners->publics[i].fd;
+    fill_hello(generation, &generation->configuration.privileges.proxy, listeners->public_count,
+               &ret_plan->hello);
+    snprintf(ret_plan->name, sizeof(ret_plan->name), "worker %u", index);
+    ret_plan->hello.index = index;
 }
 
-static void add_embedded(struct supervisor *supervisor)
+void supervisor_plan_embedded(const struct supervisor *supervisor,
+                              const struct generation *generation, size_t number,
+                              struct child_plan *ret_plan)
 {
-    for (size_t i = 0; i < supervisor->listeners.embedded_count; i++) {
-        struct embedded_listener *listener = &supervisor->listeners.embedded[i];
-        enum control_program program =
-            listener->protocol == PROTOCOL_SMTP ? CONTROL_SMTPD : CONTROL_POP3D;
-        struct child_plan plan = { .program = program,
-                                   .program_fd = supervisor->program_fds[program],
-                                   .bundle_fd = supervisor->embedded_bundles[i],
-                                   .shared_fd = -1,
-                                   .listeners = &listener->fd };
+    const struct embedded_listener *listener = &generation->listeners.embedded[number];
+    enum control_program program = supervisor_embedded_program(listener->protocol);
 
-        snprintf(plan.name, sizeof(plan.name), "%s", control_program_name(program));
-        fill_hello(supervisor, &supervisor->configuration->privileges.mail, 1, &plan.hello);
-        plan.hello.index = (uint32_t)i;
-        plan.hello.drain_ms +=
-            EMBEDDED_DRAIN_MS; /* were the supervisor to die: behind the proxies */
-        children_add(&supervisor->children, &plan);
+    *ret_plan = (struct child_plan){ .program = program,
+                                     .program_fd = supervisor->program_fds[program],
+                                     .bundle_fd = generation->embedded[number].bundle_fd,
+                                     .shared_fd = -1,
+                                     .listeners = { listener->fd } };
+    snprintf(ret_plan->name, sizeof(ret_plan->name), "%s", control_program_name(program));
+    fill_hello(generation, &generation->configuration.privileges.mail, 1, &ret_plan->hello);
+    ret_plan->hello.index = (uint32_t)number;
+    /* Were the supervisor to die: behind the proxies. */
+    ret_plan->hello.drain_ms += EMBEDDED_DRAIN_MS;
+}
+
+/* Workers that shall serve. */
+static bool is_fit(const struct child_process *child)
+{
+    return child_is_proxy(child) && !child->retired && !child->unfit;
+}
+
+static size_t count_fit(const struct children *children, struct child_process **ret_last)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < children->count; i++)
+        if (is_fit(children->items[i])) {
+            *ret_last = children->items[i];
+            count++;
+        }
+    return count;
+}
+
+static struct child_process *add_worker(struct supervisor *supervisor)
+{
+    uint32_t index = children_free_index(&supervisor->children);
+    struct child_plan plan;
+
+    if (index == HEALTH_WORKERS_MAX)
+        return NULL; /* until one that is retired has ended */
+    supervisor_plan_worker(supervisor, supervisor->current, index, &plan);
+    return children_add(&supervisor->children, &plan);
+}
+
+/* One that is not fit serves until all others do. */
+static void retire_unfit(struct supervisor *supervisor)
+{
+    struct children *children = &supervisor->children;
+
+    for (size_t i = 0; i < children->count; i++)
+        if (is_fit(children->items[i]) && !children->items[i]->ready)
+            return;
+    for (size_t i = children->count; i-- > 0;)
+        if (children->items[i]->unfit && !children->items[i]->retired)
+            children_retire(children->items[i]); /* may be gone */
+}
+
+void supervisor_adjust_workers(struct supervisor *supervisor)
+{
+    struct child_process *last = NULL;
+    size_t wanted = count_workers(supervisor->current->configuration.settings);
+    size_t count = count_fit(&supervisor->children, &last);
+
+    for (; count < wanted; count++) {
+        struct child_process *child = add_worker(supervisor);
+
+        if (!child)
+            break;
+        children_start_one(child);
     }
+    for (; count > wanted; count = count_fit(&supervisor->children, &last))
+        children_retire(last);
+    retire_unfit(supervisor);
+}
+
+static int plan_all(struct supervisor *supervisor)
+{
+    struct generation *current = supervisor->current;
+    size_t workers = count_workers(current->configuration.settings);
+
+    for (size_t i = 0; i < workers; i++)
+        if (!add_worker(supervisor))
+            return -ENOMEM;
+    for (size_t i = 0; i < current->listeners.embedded_count; i++) {
+        struct child_plan plan;
+
+        supervisor_plan_embedded(supervisor, current, i, &plan);
+        current->embedded[i].child = children_add(&supervisor->children, &plan);
+        if (!current->embedded[i].child)
+            return -ENOMEM;
+    }
+    return 0;
 }
 
 static void tell_ready(struct supervisor *supervisor)
 {
     supervisor->phase = PHASE_SERVING;
-    log_line(LOG_LEVEL_NOTICE, "ready: %zu ports, %zu workers", supervisor->listeners.port_count,
-             supervisor->worker_count);
+    log_line(LOG_LEVEL_NOTICE, "ready: %zu ports, %zu workers",
+             supervisor->current->listeners.port_count,
+             count_workers(supervisor->current->configuration.settings));
+    reload_open(supervisor);
 }
 
 /* -- the end -- */
@@ -305,12 +351,13 @@ static void drain_step(struct supervisor *supervisor)
 
 static void begin_drain(struct supervisor *supervisor)
 {
-    uint32_t timeout_ms = supervisor->configuration->settings->gatepost.drain_timeout_ms;
+    uint32_t timeout_ms = supervisor->current->configuration.settings->gatepost.drain_timeout_ms;
 
     log_line(LOG_LEVEL_NOTICE, "ending: sessions have %u s; a second signal ends at once",
              timeout_ms / 1000);
     supervisor->phase = PHASE_DRAIN_PROXIES;
-    listener_set_close_public(&supervisor->listeners);
+    reload_close(supervisor);
+    listener_set_close_public(&supervisor->current->listeners);
     children_drain(&supervisor->children, true);
     uv_timer_start(&supervisor->drain_timer, drain_expired, (uint64_t)timeout_ms + KILL_GRACE_MS,
                    0);
@@ -345,9 +392,12 @@ static void children_changed(void *owner)
 {
     struct supervisor *supervisor = owner;
 
-    if (supervisor->phase == PHASE_STARTING &&
-        children_ready(&supervisor->children) == supervisor->children.count)
+    if (supervisor->phase == PHASE_STARTING && children_all_ready(&supervisor->children))
         tell_ready(supervisor);
+    if (supervisor->phase == PHASE_SERVING) {
+        supervisor_adjust_workers(supervisor);
+        reload_step(supervisor);
+    }
     drain_step(supervisor);
 }
 
@@ -355,14 +405,34 @@ static void child_started(void *owner, struct child_process *child)
 {
     struct supervisor *supervisor = owner;
 
-    bulletin_tell(supervisor->bulletin, child);
+    bulletin_tell(supervisor->current->bulletin, child);
 }
 
 static void child_told(void *owner, struct child_process *child, struct span message)
 {
-    (void)owner;
-    (void)child;
-    (void)message;
+    struct supervisor *supervisor = owner;
+    uint32_t type;
+
+    memcpy(&type, message.data, sizeof(type));
+    if (type == CHILD_RELOADED && message.size == sizeof(struct child_reloaded)) {
+        struct child_reloaded answer;
+
+        memcpy(&answer, message.data, sizeof(answer));
+        reload_answered(supervisor, child, &answer);
+    } else if (type == CHILD_OLDEST && message.size == sizeof(struct child_oldest)) {
+        struct child_oldest oldest;
+
+        memcpy(&oldest, message.data, sizeof(oldest));
+        child->oldest = oldest.number;
+        reload_step(supervisor);
+    } else if (type == CHILD_RETIRED) {
+        reload_step(supervisor);
+    }
+}
+
+static void child_failed(void *owner, const struct child_process *child, const char *how)
+{
+    reload_child_failed(owner, child, how);
 }
 
 static void child_gave_up(void *owner, const struct child_process *child)
@@ -385,7 +455,7 @@ static void signal_came(uv_signal_t *handle, int number)
         children_reap(&supervisor->children);
         break;
     case SIGHUP:
-        log_line(LOG_LEVEL_NOTICE, "HUP is ignored: settings are read at the start");
+        reload_begin(supervisor, RELOAD_SETTINGS);
         break;
     default:
         terminate(supervisor);
@@ -396,7 +466,7 @@ static void signal_came(uv_signal_t *handle, int number)
 static void keys_due(uv_timer_t *timer)
 {
     struct supervisor *supervisor = timer->data;
-    const char *state_dir = supervisor->configuration->settings->gatepost.state_dir;
+    const char *state_dir = supervisor->current->configuration.settings->gatepost.state_dir;
     int r;
 
     if (!tickets_advance(&supervisor->keys, now_s()))
@@ -428,27 +498,23 @@ static int watch_events(struct supervisor *supervisor)
     return uv_timer_start(&supervisor->keys_timer, keys_due, KEYS_CHECK_MS, KEYS_CHECK_MS);
 }
 
-static int plan_children(struct supervisor *supervisor)
+static int prepare(struct supervisor *supervisor)
 {
-    size_t listeners = supervisor->listeners.public_count;
+    struct children *children = &supervisor->children;
+    int r = uv_loop_init(&supervisor->loop);
 
-    supervisor->worker_count = count_workers(supervisor->configuration->settings);
-    supervisor->public_fds = calloc(listeners + 1, sizeof(int));
-    if (!supervisor->public_fds)
-        return -ENOMEM;
-    for (size_t i = 0; i < listeners; i++)
-        supervisor->public_fds[i] = supervisor->listeners.publics[i].fd;
-    supervisor->children.keys = &supervisor->keys;
-    supervisor->children.health = supervisor->health;
-    supervisor->children.changed = children_changed;
-    supervisor->children.started = child_started;
-    supervisor->children.told = child_told;
-    supervisor->children.gave_up = child_gave_up;
-    supervisor->children.owner = supervisor;
-    add_workers(supervisor);
-    add_embedded(supervisor);
-    return bulletin_new(supervisor->configuration->settings, supervisor->configuration->slots,
-                        &supervisor->children, &supervisor->bulletin);
+    if (r < 0)
+        return r;
+    log_sink_watch(&supervisor->loop);
+    children_init(children, &supervisor->loop);
+    children->keys = &supervisor->keys;
+    children->changed = children_changed;
+    children->started = child_started;
+    children->told = child_told;
+    children->gave_up = child_gave_up;
+    children->failed = child_failed;
+    children->owner = supervisor;
+    return reload_init(supervisor);
 }
 
 static void close_handle(uv_handle_t *handle, void *unused)
@@ -460,63 +526,56 @@ static void close_handle(uv_handle_t *handle, void *unused)
 
 static int serve(struct supervisor *supervisor)
 {
-    size_t room =
-        supervisor->listeners.embedded_count + count_workers(supervisor->configuration->settings);
-    int r = uv_loop_init(&supervisor->loop);
+    sigset_t end_signals = signals_to_hold();
+    int r = watch_events(supervisor);
 
-    if (r < 0)
-        return r;
-    log_sink_watch(&supervisor->loop);
-    r = children_init(&supervisor->children, &supervisor->loop, room);
     if (r == 0)
-        r = watch_events(supervisor);
-    if (r == 0)
-        r = plan_children(supervisor);
+        r = plan_all(supervisor);
     if (r == 0) {
+        bulletin_begin(supervisor->current->bulletin);
         children_start(&supervisor->children);
         uv_run(&supervisor->loop, UV_RUN_DEFAULT);
     }
-    bulletin_close(supervisor->bulletin);
-    log_sink_watch(NULL);
-    uv_walk(&supervisor->loop, close_handle, NULL);
-    uv_run(&supervisor->loop, UV_RUN_DEFAULT);
-    uv_loop_close(&supervisor->loop);
-    children_deinit(&supervisor->children);
+    sigprocmask(SIG_BLOCK, &end_signals, NULL); /* one more TERM does not spoil the exit code */
     return r;
 }
 
 static void close_all(struct supervisor *supervisor)
 {
+    reload_close(supervisor);
+    generation_free(supervisor->current);
+    log_sink_watch(NULL);
+    uv_walk(&supervisor->loop, close_handle, NULL);
+    uv_run(&supervisor->loop, UV_RUN_DEFAULT);
+    uv_loop_close(&supervisor->loop);
+    children_deinit(&supervisor->children);
+    reload_deinit(supervisor);
     for (size_t i = 0; i < CONTROL_PROGRAMS; i++)
         if (supervisor->program_fds[i] >= 0)
             close(supervisor->program_fds[i]);
-    for (size_t i = 0; i < CHILD_FDS_MAX; i++)
-        if (supervisor->embedded_bundles[i] >= 0)
-            close(supervisor->embedded_bundles[i]);
-    if (supervisor->proxy_bundle >= 0)
-        close(supervisor->proxy_bundle);
     if (supervisor->shared_fd >= 0)
         close(supervisor->shared_fd);
-    free(supervisor->public_fds);
-    listener_set_deinit(&supervisor->listeners);
     explicit_bzero(&supervisor->keys, sizeof(supervisor->keys));
 }
 
-int supervisor_run(struct configuration *configuration)
+int supervisor_run(const char *path, struct configuration *configuration)
 {
-    struct supervisor supervisor = { .configuration = configuration,
-                                     .proxy_bundle = -1,
-                                     .shared_fd = -1 };
+    static struct supervisor supervisor = { .shared_fd = -1 };
     sigset_t held = signals_to_hold();
     int r;
 
+    supervisor.path = path;
     memset(supervisor.program_fds, 0xff, sizeof(supervisor.program_fds)); /* all -1 */
-    memset(supervisor.embedded_bundles, 0xff, sizeof(supervisor.embedded_bundles));
     log_set_level((enum log_level)configuration->settings->gatepost.log_level);
     log_sink_open(configuration->settings->gatepost.log);
     log_line(LOG_LEVEL_INFO, "gatepost %s starts", child_build());
     sigprocmask(SIG_BLOCK, &held, NULL);
-    supervisor.exit_code = open_all(&supervisor);
+    r = prepare(&supervisor);
+    if (r < 0) {
+        log_line(LOG_LEVEL_ERROR, "cannot start: %s", err_text(r));
+        return SUPERVISOR_OS;
+    }
+    supervisor.exit_code = open_all(&supervisor, configuration);
     if (supervisor.exit_code == SUPERVISOR_DONE) {
         r = serve(&supervisor);
         if (r < 0) {

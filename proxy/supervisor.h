@@ -1,6 +1,8 @@
 /* The privileged program: binds, starts the children, keeps them alive, hands out ticket keys, ends
  * it all in order.
  *
+ * On the way, new settings and certificates take the place of those in use (reload.h).
+ *
  * It touches no octet from the network. */
 #ifndef GATEPOST_PROXY_SUPERVISOR_H
 #define GATEPOST_PROXY_SUPERVISOR_H
@@ -17,7 +19,8 @@ enum supervisor_exit {
     SUPERVISOR_CONFIGURATION = 78,
 };
 
-/* Runs until TERM or INT. Takes what the configuration holds. Returns an exit code. */
-int supervisor_run(struct configuration *configuration);
+/* Runs until TERM or INT. Takes what the configuration holds; it was loaded from `path`, and is
+ * again at each HUP. Returns an exit code. */
+int supervisor_run(const char *path, struct configuration *configuration);
 
 #endif

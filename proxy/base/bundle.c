@@ -117,6 +117,43 @@ bool bundle_find(const struct bundle *bundle, const char *name, size_t index,
     return false;
 }
 
+bool bundle_entry(const struct bundle *bundle, size_t index, struct span *ret_name,
+                  struct span *ret_content)
+{
+    struct span rest = span_of(bundle->data, bundle->size);
+
+    while (rest.size > 0 && take_entry(&rest, ret_name, ret_content))
+        if (index-- == 0)
+            return true;
+    return false;
+}
+
+/* NULL: it cannot be. */
+static void *map_whole(int fd, size_t *ret_size)
+{
+    struct stat status;
+    void *data;
+
+    if (fstat(fd, &status) < 0 || status.st_size <= 0)
+        return NULL;
+    data = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    *ret_size = (size_t)status.st_size;
+    return data == MAP_FAILED ? NULL : data;
+}
+
+bool bundle_same(int a, int b)
+{
+    size_t a_size = 0, b_size = 0;
+    void *a_data = map_whole(a, &a_size), *b_data = map_whole(b, &b_size);
+    bool same = a_data && b_data && a_size == b_size && memcmp(a_data, b_data, a_size) == 0;
+
+    if (a_data)
+        munmap(a_data, a_size);
+    if (b_data)
+        munmap(b_data, b_size);
+    return same;
+}
+
 int bundle_create(void)
 {
     int fd = memfd_create("gatepost-bundle", MFD_CLOEXEC | MFD_ALLOW_SEALING);

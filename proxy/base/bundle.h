@@ -27,6 +27,14 @@ void bundle_free(struct bundle *bundle);
 bool bundle_find(const struct bundle *bundle, const char *name, size_t index,
                  struct span *ret_content);
 
+/* The `index`-th entry of all, in their order. False where there is none. */
+bool bundle_entry(const struct bundle *bundle, size_t index, struct span *ret_name,
+                  struct span *ret_content);
+
+/* Have the two memfds the same octets? They are looked at where they are: nothing is copied. False
+ * also where one cannot be read. */
+bool bundle_same(int a, int b);
+
 /* Writing: create, add, seal. Return 0 or -errno; bundle_create returns the descriptor. */
 int bundle_create(void);
 int bundle_add(int fd, const char *name, struct span content);

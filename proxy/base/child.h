@@ -39,6 +39,10 @@ enum child_message {
     CHILD_RELOADED,  /* from the worker: struct child_reloaded; with status 0 new sessions get the
                         new  configuration, else nothing has changed. The addresses and routes of the
                         new one are sent behind it */
+    CHILD_RETIRE,    /* to the child: no new session; end after those that run, whenever that is */
+    CHILD_RETIRED,   /* from the child: nobody new is let in */
+    CHILD_OLDEST,    /* from a proxy worker: struct child_oldest; sessions that began with
+                        configurations before that one have ended */
 };
 
 struct child_hello {
@@ -52,6 +56,7 @@ struct child_hello {
     uint32_t groups[CHILD_GROUPS_MAX];
     uint32_t listener_count; /* listening descriptors behind the first three */
     uint32_t drain_ms;
+    uint32_t number; /* of the configuration in the bundle */
 };
 
 /* CHILD_ROUTE. */
@@ -111,6 +116,11 @@ struct child_reloaded {
     uint32_t type; /* CHILD_RELOADED */
     uint32_t number;
     int32_t status; /* 0 or -errno, after log lines */
+};
+
+struct child_oldest {
+    uint32_t type; /* CHILD_OLDEST */
+    uint32_t number;
 };
 
 /* What a child starts with. Descriptors are the child's own. */

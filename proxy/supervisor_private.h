@@ -1,0 +1,44 @@
+/* What the files of the supervisor share: supervisor.c, reload.c, generation.c. */
+#ifndef GATEPOST_PROXY_SUPERVISOR_PRIVATE_H
+#define GATEPOST_PROXY_SUPERVISOR_PRIVATE_H
+
+#include <uv.h>
+
+#include "proxy/children.h"
+#include "proxy/generation.h"
+#include "proxy/reload.h"
+
+enum phase { PHASE_STARTING, PHASE_SERVING, PHASE_DRAIN_PROXIES, PHASE_DRAIN_EMBEDDED, PHASE_DONE };
+
+struct supervisor {
+    uv_loop_t loop;
+    const char *path;           /* of the settings */
+    struct generation *current; /* what is in use */
+    struct reload reload;
+    int program_fds[CONTROL_PROGRAMS]; /* -1: not there */
+    int shared_fd;
+    struct health *health;      /* in the shared memory */
+    struct address_slots slots; /* of it: who had them last */
+    struct ticket_keys keys;
+    struct children children;
+    uv_signal_t signals[4];
+    uv_timer_t keys_timer, drain_timer;
+    enum phase phase;
+    int exit_code;
+};
+
+enum control_program supervisor_embedded_program(enum port_protocol protocol);
+
+/* What one proxy worker, or one embedded worker, of a generation is. */
+void supervisor_plan_worker(const struct supervisor *supervisor,
+                            const struct generation *generation, uint32_t index,
+                            struct child_plan *ret_plan);
+void supervisor_plan_embedded(const struct supervisor *supervisor,
+                              const struct generation *generation, size_t number,
+                              struct child_plan *ret_plan);
+
+/* Starts proxy workers where there are fewer than the settings in use ask for, retires those that
+ * are too many or not fit, once others serve. */
+void supervisor_adjust_workers(struct supervisor *supervisor);
+
+#endif
