@@ -184,7 +184,7 @@ static enum line_kind judge_encoding(struct reading *reading)
     }
     if (size > 0 && !mark)
         return LINE_SETTING;
-    if (reading->whole[mark ? sizeof(byte_order_mark) : 0] == '[')
+    if (reading->line[mark ? sizeof(byte_order_mark) : 0] == '[') /* terminated; whole is not */
         leave_section(reading);
     if (mark)
         return refuse(reading, 0,

@@ -1,8 +1,9 @@
 /* Settings from random octets.
  *
  * Invariants: what does not load is told as an error; what loads is printed as a text that loads
- * without an error and is printed the same; diagnostics can be printed and show no control
- * character. */
+ * without an error and is printed the same, and so does what is shown with origins, of all and of
+ * what differs from the defaults; diagnostics can be printed, show no control character, and each
+ * names what to read. */
 #include "conf/settings.h"
 
 #include <ctype.h>
@@ -34,6 +35,18 @@ static char *print_diagnostics(const struct diagnostics *diagnostics)
     return text;
 }
 
+/* A line of the text may look like such a line: there are at least as many. */
+static void check_topics(const char *words, size_t count)
+{
+    static const char begin[] = "\n    see gatepost.ini(5), ";
+    size_t found = 0;
+
+    for (const char *at = words; (at = strstr(at, begin)); at++)
+        found++;
+    if (found < count)
+        give_up("a diagnostic names nothing to read", words);
+}
+
 /* NULL where the text does not load; *ret_words, to be freed, are the diagnostics. */
 static struct settings *load(const char *text, size_t size, char **ret_words)
 {
@@ -46,34 +59,39 @@ static struct settings *load(const char *text, size_t size, char **ret_words)
     *ret_words = print_diagnostics(&diagnostics);
     if ((result == 0) != (diagnostics.errors == 0) || (result == 0) != (settings != NULL))
         give_up("the result does not agree with the diagnostics", *ret_words);
+    check_topics(*ret_words, diagnostics.count);
     diagnostics_deinit(&diagnostics);
     return settings;
 }
 
-static char *print(const struct settings *settings)
+enum form { PLAIN, ORIGINS, CHANGED, FORM_COUNT };
+
+static char *print(const struct settings *settings, enum form form)
 {
     char *text;
     size_t size;
     FILE *out = open_memstream(&text, &size);
 
-    if (!out || settings_print(settings, out) < 0)
+    if (!out || (form == PLAIN ? settings_print(settings, out)
+                               : settings_print_origins(settings, form == CHANGED, out)) < 0)
         abort();
     fclose(out);
     return text;
 }
 
-static void check_round_trip(const struct settings *settings)
+static void check_round_trip(const struct settings *settings, enum form form)
 {
-    char *words, *first = print(settings), *second;
-    struct settings *again = load(first, strlen(first), &words);
+    char *words, *first = print(settings, PLAIN), *shown = print(settings, form), *second;
+    struct settings *again = load(shown, strlen(shown), &words);
 
     if (!again)
-        give_up(words, first);
-    second = print(again);
+        give_up(words, shown);
+    second = print(again, PLAIN);
     if (strcmp(first, second) != 0)
         give_up(first, second);
     settings_free(again);
     free(first);
+    free(shown);
     free(second);
     free(words);
 }
@@ -84,8 +102,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct settings *settings = load((const char *)data, size, &words);
 
     free(words);
-    if (settings)
-        check_round_trip(settings);
+    for (int form = 0; settings && form < FORM_COUNT; form++)
+        check_round_trip(settings, (enum form)form);
     settings_free(settings);
     return 0;
 }

@@ -218,6 +218,10 @@ static const struct row rows[] = {
       "f:2: error: the line begins with a byte order mark, which is not seen; only the first line "
       "may\n    \xef\xbb\xbf[b]\n    ^\n",
       0 },
+    { "a byte order mark alone in the last line", "[a]\n\xef\xbb\xbf", "[a]@1:1 ",
+      "f:2: error: the line begins with a byte order mark, which is not seen; only the first line "
+      "may\n    \xef\xbb\xbf\n    ^\n",
+      0 },
     { "two byte order marks", "\xef\xbb\xbf\xef\xbb\xbf[a]\n", "",
       "f:1: error: the line begins with a byte order mark, which is not seen; only the first line "
       "may\n    \xef\xbb\xbf[a]\n    ^\n",

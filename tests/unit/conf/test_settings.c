@@ -367,9 +367,8 @@ static const struct words_row bad_files[] = {
     { "[gatepost]\nconfig_version = 0\n",
       "f:2: error: config_version must be from 1 to 1000000\n    config_version = 0\n             "
       "        ^\n" },
-    { "[gatepost]\nconfig_version = 1.1\n",
-      "f:2: error: config_version is a plain number without a unit\n    config_version = 1.1\n    "
-      "                  ^\n" },
+    { "[gatepost]\nconfig_version = 1.1\n", "f:2: error: config_version needs a whole number\n    "
+                                            "config_version = 1.1\n                      ^\n" },
     { "[limits]\nconfig_version = 1\n",
       "f:2: error: there is no key \"config_version\" in [limits]; it belongs to [gatepost]\n    "
       "config_version = 1\n    ^\n" },
