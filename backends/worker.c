@@ -42,7 +42,8 @@ struct worker {
     pid_t *sessions;
     size_t session_count, session_limit;
     bool accept_paused; /* no descriptor or memory was free */
-    bool draining;
+    bool retired;       /* it ends with its last session, whenever that is */
+    bool draining;      /* ... at the latest at drain_end_ms */
     long long drain_end_ms;
 };
 
@@ -188,15 +189,27 @@ static void reap_sessions(struct worker *worker)
 
 /* ---- draining ---- */
 
+static void close_listeners(struct worker *worker)
+{
+    for (uint32_t i = 0; i < worker->child.hello.listener_count; i++)
+        close(worker->child.listeners[i]);
+    worker->child.hello.listener_count = 0;
+}
+
+static void retire(struct worker *worker)
+{
+    worker->retired = true;
+    close_listeners(worker);
+    child_send(&worker->child, CHILD_RETIRED);
+}
+
 static void start_draining(struct worker *worker)
 {
     if (worker->draining)
         return;
     worker->draining = true;
     worker->drain_end_ms = now_ms() + worker->child.hello.drain_ms;
-    for (uint32_t i = 0; i < worker->child.hello.listener_count; i++)
-        close(worker->child.listeners[i]);
-    worker->child.hello.listener_count = 0;
+    close_listeners(worker);
 }
 
 static void kill_sessions(struct worker *worker)
@@ -223,7 +236,9 @@ static void read_control(struct worker *worker)
         return;
     }
     memcpy(&type, message, sizeof(type));
-    if (type == CHILD_DRAIN)
+    if (type == CHILD_RETIRE)
+        retire(worker);
+    else if (type == CHILD_DRAIN)
         start_draining(worker);
 }
 
@@ -272,7 +287,7 @@ static int serve(struct worker *worker)
 {
     int r = 0;
 
-    while (r == 0 && !(worker->draining && worker->session_count == 0)) {
+    while (r == 0 && !((worker->draining || worker->retired) && worker->session_count == 0)) {
         r = turn(worker);
         if (worker->draining && now_ms() >= worker->drain_end_ms)
             break;

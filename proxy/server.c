@@ -84,7 +84,7 @@ static int map_shared(struct server *server)
 
 static void stop_if_done(struct server *server)
 {
-    if (!server->draining || server->session_count > 0 || server->stopped)
+    if ((!server->draining && !server->retired) || server->session_count > 0 || server->stopped)
         return;
     server->stopped = true;
     child_send(server->child, CHILD_DRAINED);
@@ -161,6 +161,29 @@ void server_apply_limits(struct server *server)
     listener_resume(server);
 }
 
+/* The number of the oldest configuration that is in use has changed, or may have. */
+static void service_ended(void *owner, struct service *service)
+{
+    struct server *server = owner;
+    struct child_oldest message = { CHILD_OLDEST, UINT32_MAX };
+    struct service *other;
+
+    LIST_REMOVE(service, link);
+    LIST_FOREACH(other, &server->services, link)
+    if (other->number < message.number)
+        message.number = other->number;
+    if (!LIST_EMPTY(&server->services))
+        child_send_message(server->child, &message, sizeof(message));
+}
+
+void server_adopt(struct server *server, struct service *service, uint32_t number)
+{
+    service->number = number;
+    service->ended = service_ended;
+    service->owner = server;
+    LIST_INSERT_HEAD(&server->services, service, link);
+}
+
 static void end_sessions(uv_timer_t *timer)
 {
     struct server *server = timer->data;
@@ -172,6 +195,22 @@ static void end_sessions(uv_timer_t *timer)
     }
 }
 
+static void close_listeners(struct server *server)
+{
+    while (!LIST_EMPTY(&server->listeners))
+        listener_close(LIST_FIRST(&server->listeners));
+}
+
+static void retire(struct server *server)
+{
+    if (server->retired || server->draining)
+        return;
+    server->retired = true;
+    close_listeners(server);
+    child_send(server->child, CHILD_RETIRED);
+    stop_if_done(server);
+}
+
 static void drain(struct server *server)
 {
     struct session *next;
@@ -179,8 +218,7 @@ static void drain(struct server *server)
     if (server->draining)
         return;
     server->draining = true;
-    while (!LIST_EMPTY(&server->listeners))
-        listener_close(LIST_FIRST(&server->listeners));
+    close_listeners(server);
     for (struct session *session = server->sessions; session; session = next) {
         next = session->next;
         session_event(session, EV_SHUTDOWN);
@@ -228,6 +266,8 @@ static bool take_message(struct server *server, bool *ret_gone)
         take_log_level(span_of(message, (size_t)size));
     else if (type == CHILD_RELOAD)
         server_reload(server, span_of(message, (size_t)size), &fds);
+    else if (type == CHILD_RETIRE)
+        retire(server);
     else if (type == CHILD_DRAIN)
         drain(server);
     child_fds_close(&fds);
@@ -282,8 +322,10 @@ static int start(struct server *server)
     else
         r = service_new(snapshot, &server->loop, server->health, server->child->hello.index,
                         &server->service);
-    if (r == 0)
+    if (r == 0) {
+        server_adopt(server, server->service, server->child->hello.number);
         r = open_listeners(server, &bundle);
+    }
 free_bundle:
     bundle_free(&bundle);
     return r;

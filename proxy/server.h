@@ -17,7 +17,8 @@ struct server {
     uv_loop_t *uv;
     struct stream_loop loop;
     struct ticket_keys keys;
-    struct service *service; /* what new sessions get */
+    struct service *service;       /* what new sessions get */
+    LIST_HEAD(, service) services; /* that, and those that running sessions began with */
     struct listener_list listeners;
     struct session *sessions;
     size_t session_count, session_limit;
@@ -33,6 +34,7 @@ struct server {
     uint32_t drain_ms;
     bool has_addresses; /* the first CHILD_ADDRESSES has come */
     bool reloading;     /* a new configuration is being made */
+    bool retired;       /* nobody new is let in; it ends with the last session, whenever that is */
     bool draining, stopped;
     char reply_room[DIALOGUE_REPLY_MAX];
 };
@@ -57,6 +59,9 @@ const struct stats *server_shared_stats(int fd);
 
 /* CHILD_RELOAD, with its descriptors: server_reload.c. What it keeps is taken off *fds. */
 void server_reload(struct server *server, struct span message, struct child_fds *fds);
+
+/* A service that sessions may get: the supervisor is told when older ones have ended. */
+void server_adopt(struct server *server, struct service *service, uint32_t number);
 
 /* What the settings of server->service say about the worker as a whole. */
 void server_apply_limits(struct server *server);

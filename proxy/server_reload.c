@@ -107,6 +107,7 @@ static int put_in_use(struct reload *reload)
         service_unref(service);
         return r;
     }
+    server_adopt(server, service, reload->number);
     turn_listeners(reload, service);
     service_inherit(service, old);
     server->service = service;
@@ -142,7 +143,7 @@ static void made(uv_work_t *work, int status)
     struct server *server = reload->server;
     int r = status < 0 ? status : reload->status;
 
-    if (r == 0 && server->draining)
+    if (r == 0 && (server->draining || server->retired))
         r = -ECANCELED;
     if (r == 0)
         r = put_in_use(reload);

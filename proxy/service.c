@@ -155,6 +155,8 @@ void service_unref(struct service *service)
 {
     if (!service || --service->references > 0)
         return;
+    if (service->ended)
+        service->ended(service->owner, service);
     service->closing = 1; /* not before all have been asked to close */
     for (size_t i = 0; service->backends && i < service->snapshot->settings->backend_count; i++)
         if (service->backends[i].loop && backend_deinit(&service->backends[i], backend_gone))

@@ -7,6 +7,8 @@
 #ifndef GATEPOST_PROXY_SERVICE_H
 #define GATEPOST_PROXY_SERVICE_H
 
+#include <sys/queue.h>
+
 #include "proxy/backend.h"
 #include "proxy/base/child.h"
 #include "proxy/route.h"
@@ -32,6 +34,10 @@ struct service_port {
 
 struct service {
     unsigned references;
+    uint32_t number;          /* of its configuration */
+    LIST_ENTRY(service) link; /* in server->services, until nobody refers to it */
+    void (*ended)(void *owner, struct service *service); /* nobody does any more; may be NULL */
+    void *owner;
     struct snapshot *snapshot;
     struct service_port *ports; /* one for each of the settings' listens, at the same index */
     struct backend *backends; /* one for each of the settings' backends; unused ones have no loop */
