@@ -16,6 +16,11 @@
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 
+/* PEM that wants a pass phrase, also where no certificate does. */
+#define LOCKED                                                                                     \
+    "-----BEGIN CERTIFICATE-----\nProc-Type: 4,ENCRYPTED\n"                                        \
+    "DEK-Info: AES-128-CBC,00112233445566778899AABBCCDDEEFF\n\nAAAA\n-----END CERTIFICATE-----\n"
+
 static struct pem_pair pair_of(const char *names, int days)
 {
     struct pem_pair pair;
@@ -129,8 +134,7 @@ static void what_is_no_certificate_is_refused_and_forgotten(void **state)
         "hello",
         "-----BEGIN CERTIFICATE-----\n",
         "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
-        "-----BEGIN CERTIFICATE-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,"
-        "00112233445566778899AABBCCDDEEFF\n\nAAAA\n-----END CERTIFICATE-----\n",
+        LOCKED,
     };
 
     (void)state;
