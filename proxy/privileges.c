@@ -97,11 +97,49 @@ static void look_up_groups(const struct settings *settings, struct diagnostics *
     }
 }
 
+static bool in_group(const struct account *account, const char *name)
+{
+    const struct group *entry = getgrnam(name);
+
+    if (entry && entry->gr_gid == account->gid)
+        return true;
+    for (uint32_t i = 0; entry && i < account->group_count; i++)
+        if (account->groups[i] == entry->gr_gid)
+            return true;
+    return false;
+}
+
+/* Not started by root: what the settings ask for and nobody can do. */
+static void warn_of_lost_wishes(const struct settings *settings, struct diagnostics *diagnostics,
+                                const struct account *own)
+{
+    const struct settings_list *groups = &settings->gatepost.groups;
+    struct look_up look_up = { settings, diagnostics, { "gatepost", "", "groups", NULL } };
+    const struct passwd *mail_user = getpwnam(settings->gatepost.mail_user);
+    bool embedded = false;
+
+    for (size_t i = 0; i < groups->count; i++) {
+        look_up.ref.item = groups->items[i];
+        if (!in_group(own, groups->items[i]))
+            LOOK_UP_WARNING(&look_up,
+                            "[gatepost] groups: %s has no effect: not started by root (under "
+                            "systemd, SupplementaryGroups= gives a group)",
+                            groups->items[i]);
+    }
+    for (size_t i = 0; i < settings->backend_count; i++)
+        embedded |= settings_backend_embedded(&settings->backends[i]);
+    look_up.ref = (struct settings_ref){ "gatepost", "", "mail_user", NULL };
+    if (embedded && mail_user && mail_user->pw_uid != own->uid)
+        LOOK_UP_WARNING(&look_up,
+                        "[gatepost] mail_user = %s has no effect: not started by root, so mail "
+                        "belongs to whoever started it (under systemd, embedded.conf changes that)",
+                        settings->gatepost.mail_user);
+}
+
 void privileges_resolve(const struct settings *settings, struct diagnostics *diagnostics,
                         struct privileges *ret_privileges)
 {
     const struct settings_gatepost *global = &settings->gatepost;
-    struct settings_ref groups = { "gatepost", "", "groups", NULL };
     struct settings_ref mail_user = { "gatepost", "", "mail_user", NULL };
     struct privileges privileges = { .drop = geteuid() == 0 };
     int count;
@@ -111,9 +149,7 @@ void privileges_resolve(const struct settings *settings, struct diagnostics *dia
         count = getgroups(CHILD_GROUPS_MAX, privileges.proxy.groups);
         privileges.proxy.group_count = count < 0 ? 0 : (uint32_t)count;
         privileges.mail = privileges.proxy;
-        if (global->groups.count > 0)
-            settings_report(settings, diagnostics, DIAGNOSTIC_WARNING, &groups,
-                            "[gatepost] groups has no effect: not started by root");
+        warn_of_lost_wishes(settings, diagnostics, &privileges.proxy);
         *ret_privileges = privileges;
         return;
     }
