@@ -121,7 +121,7 @@ static void load_pair(const struct load *load, struct pair *pair)
 
     read_pem(load, "certificate", pair->certificate_path, &pair->certificate);
     read_pem(load, "key", pair->key_path, &pair->key);
-    if (pair->key.data)
+    if (pair->key.data && !lacks_key(load, pair))
         configuration_check_key(load->settings, tls, key, pair->key_path, load->diagnostics);
     if (pair->certificate.data)
         configuration_check_certificate(load->settings, tls, certificate, pair->certificate_path,

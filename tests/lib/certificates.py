@@ -1,8 +1,12 @@
 """A certificate authority and certificates for one run of the tests (trustme)."""
+import datetime
 import functools
 import ssl
 
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 HOSTNAME = "mail.gatepost.test"
 NAMES = ("localhost", "127.0.0.1", "::1", HOSTNAME)
@@ -45,3 +49,16 @@ def client_context(minimum=None, maximum=None, alpn=None, ciphers=None, verify=T
     if ciphers:
         context.set_ciphers(ciphers)
     return context
+
+
+def self_signed(names, key="ecdsa", days=90):
+    """(certificate, key) as PEM octets, by a P-256 or an RSA ("rsa") key of its own, without our authority."""
+    now = datetime.datetime.utcnow()
+    private = ec.generate_private_key(ec.SECP256R1()) if key == "ecdsa" else rsa.generate_private_key(65537, 2048)
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, names[0])])
+    builder = x509.CertificateBuilder(subject, subject, private.public_key(), x509.random_serial_number(),
+                                      now - datetime.timedelta(days=100), now + datetime.timedelta(days=days))
+    builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False)
+    return (builder.sign(private, hashes.SHA256()).public_bytes(serialization.Encoding.PEM),
+            private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
+                                  serialization.NoEncryption()))
