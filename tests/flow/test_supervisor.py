@@ -243,7 +243,7 @@ def test_a_key_of_another_certificate_is_told_by_check_and_start():
     for mode in (["-t"], []):
         result = subprocess.run([library.PROXY, *mode, "-c", gate.ini], capture_output=True, text=True, timeout=30)
         assert result.returncode == 78
-        assert "[tls default]" in result.stderr and "cert.pem" in result.stderr, result.stderr
+        assert "[tls default]" in result.stderr and "other-key.pem" in result.stderr, result.stderr
     gate.remove()
 
 
