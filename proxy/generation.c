@@ -111,6 +111,7 @@ static int make_embedded(const struct making *making)
     generation->embedded = calloc(listeners->embedded_count + 1, sizeof(*generation->embedded));
     if (!generation->embedded)
         return -ENOMEM;
+    generation->embedded_count = listeners->embedded_count;
     for (size_t i = 0; i < listeners->embedded_count; i++)
         generation->embedded[i].bundle_fd = -1;
     for (size_t i = 0; r >= 0 && i < listeners->embedded_count; i++) {
@@ -262,7 +263,7 @@ void generation_free(struct generation *generation)
     if (!generation)
         return;
     bulletin_close(generation->bulletin);
-    for (size_t i = 0; generation->embedded && i < generation->listeners.embedded_count; i++) {
+    for (size_t i = 0; i < generation->embedded_count; i++) {
         if (generation->embedded[i].bundle_fd >= 0)
             close(generation->embedded[i].bundle_fd);
         free(generation->embedded[i].wanted);

@@ -28,8 +28,10 @@ struct generation {
     struct configuration configuration;
     struct listener_set listeners;
     int proxy_bundle;
-    struct embedded_worker *embedded; /* one for each of listeners.embedded */
-    struct bulletin *bulletin;        /* not begun */
+    struct embedded_worker
+        *embedded; /* one for each of listeners.embedded, also once that is closed */
+    size_t embedded_count;
+    struct bulletin *bulletin; /* not begun */
     struct address_slots slots;
     bool fresh[ADDRESS_SLOTS_MAX]; /* address slots whose health is to be reset */
 };
