@@ -435,3 +435,235 @@ def test_a_half_written_key_fails_a_reload_that_is_asked_for(gatepost):
     replace(gate.folder / "cert.pem", chain)
     reload(gate)
     assert serial(gate) == serial_of(chain) and refused(gate.port("smtp"))
+
+
+# workers
+
+
+def into_data(gate, port="smtp"):
+    """A session in the middle of a message."""
+    return smtp_session(Wire(gate.port(port))).commands(*ENVELOPE)
+
+
+def into_retr(gate, user):
+    """A session that has asked for a large message, and reads it when the test does."""
+    wire = pop3_session(Wire(gate.port("pop3")), user=user, password=gate.password)
+    wire.command("RETR 1", "+OK")
+    return wire
+
+
+def deliver(gate, message, user=library.USER):
+    with smtp_session(Wire(gate.port("smtp"))) as wire:
+        wire.commands(ENVELOPE[0], (f"RCPT TO:<{user}>", "250"), ENVELOPE[2])
+        wire.send(messages.stuffed(message))
+        wire.expect("250")
+        wire.quit()
+
+
+def test_the_number_of_workers_follows_the_settings(gatepost):
+    gate = gatepost({"gatepost": {"workers": "2", "drain_timeout": "1s"}})
+    first = set(gate.workers())
+    witnesses = [into_data(gate) for _ in range(8)]
+    reload(gate, {"gatepost": {"workers": "4"}})
+    proc.wait_until(lambda: len(gate.workers()) == 4, 20, "four workers")
+    assert first < set(gate.workers())
+    reload(gate, {"gatepost": {"workers": "1"}})
+    for number, wire in enumerate(witnesses):
+        wire.send(messages.stuffed(messages.trap_message(8192, token=b"%d" % number)))
+        wire.expect("250")
+        wire.quit()
+    proc.wait_until(lambda: len(gate.workers()) == 1, 20, "one worker, once the sessions of the others have ended")
+    assert len(gate.messages()) == 8
+    one = gate.workers()
+    reload(gate, {"gatepost": {"workers": "3"}})
+    proc.wait_until(lambda: len(gate.workers()) == 3, 20, "three workers")
+    assert set(one) < set(gate.workers())
+    assert "started again" not in gate.log() and "was ended by" not in gate.log()
+
+
+def test_embedded_workers_are_replaced_only_where_their_settings_change(gatepost):
+    gate = gatepost({"gatepost": {"drain_timeout": "1s"}})
+    smtpd, pop3d = gate.smtpd(), gate.pop3d()
+    with into_data(gate) as witness:
+        reload(gate, {"backend pop3": {"connect_timeout": "7s"}, "listen smtp-alt": {"detect": "no"}})
+        assert (gate.smtpd(), gate.pop3d()) == (smtpd, pop3d)
+        with Wire(gate.port("smtp-alt")) as wire:
+            assert b"250-SIZE 52428800" in smtp_session(wire).command("EHLO me", "250")
+        reload(gate, {"mailstore": {"message_size_limit": "4096"}})
+        with Wire(gate.port("smtp-alt")) as wire:
+            assert b"250-SIZE 4096" in smtp_session(wire).command("EHLO me", "250")
+            wire.command("MAIL FROM:<a@example.org> SIZE=8000", "552")
+        assert len(gate.smtpd()) == 2 and smtpd[0] in gate.smtpd(), "the one before lives for its session"
+        proc.wait_until(lambda: len(gate.pop3d()) == 1 and gate.pop3d() != pop3d, 20, "another gatepost-pop3d")
+        time.sleep(1.2)  # longer than drain_timeout
+        witness.send(messages.stuffed(messages.trap_message(8192)))
+        witness.expect("250")
+        witness.quit()
+    proc.wait_until(lambda: len(gate.smtpd()) == 1 and gate.smtpd() != smtpd, 20, "the one before has ended")
+    assert len(gate.messages()) == 1
+
+
+def test_an_embedded_worker_that_nobody_names_any_more_lives_for_the_sessions_of_before(two_servers, gatepost):
+    gate = gatepost({"gatepost": {"drain_timeout": "1s"}})
+    deliver(gate, messages.trap_message(8192))
+    pop3d = gate.pop3d()
+    with Wire(gate.port("pop3")) as undecided:
+        undecided.expect("+OK")
+        reload(gate, {"backend pop3": {"address": f"unix:{two_servers[0].address}"}})
+        login(gate)
+        assert gate.pop3d() == pop3d and (gate.run / "pop3.sock").exists()
+        undecided.command(f"USER {library.USER}", "+OK")
+        undecided.command(f"PASS {gate.password}", "+OK")
+        undecided.command("STAT", "+OK 1")
+        undecided.quit()
+    proc.wait_until(lambda: not gate.pop3d() and not (gate.run / "pop3.sock").exists(), 20, "its end")
+    reload(gate, {"backend pop3": {"address": "embedded"}})
+    with Wire(gate.port("pop3")) as wire:
+        pop3_session(wire, user=library.USER, password=gate.password).command("STAT", "+OK 1")
+        wire.quit()
+
+
+def test_an_embedded_worker_that_is_leaving_may_be_wanted_again(two_servers, gatepost):
+    gate = gatepost()
+    pop3d = gate.pop3d()
+    with Wire(gate.port("pop3")) as undecided:
+        undecided.expect("+OK")
+        for address in (f"unix:{two_servers[0].address}", "embedded", f"unix:{two_servers[1].address}", "embedded"):
+            reload(gate, {"backend pop3": {"address": address}})
+        assert gate.pop3d() == pop3d and (gate.run / "pop3.sock").exists()
+    with Wire(gate.port("pop3")) as wire:
+        pop3_session(wire, user=library.USER, password=gate.password).quit()
+
+
+# P5: nobody else notices
+
+
+@needs_root
+def test_p5_sessions_in_data_and_retr_go_on_over_many_reloads_and_nothing_is_left_of_them():
+    users = [f"reader{number}@{library.DOMAIN}" for number in range(4)]
+    gate = library.Gatepost({"gatepost": {"workers": 2, "drain_timeout": "1s"}}, users=(library.USER, *users))
+    gate.environment["ASAN_OPTIONS"] += ":quarantine_size_mb=1"  # what is freed is free
+    with gate:
+        large = messages.large_message(3 * 1024 * 1024)
+        for user in users:
+            deliver(gate, large, user)
+        p5_many_reloads(gate, users, large)
+        assert "started again" not in gate.log()
+
+
+def p5_many_reloads(gate, users, large):
+    def reload_all(times):
+        for number in range(times):
+            reload(gate, {"gatepost": {"no_such": "1"}}, FAILED)
+            reload(gate, {"gatepost": {"no_such": None}, "limits": {"max_errors": 5 + number % 2}})
+
+    def state():
+        gate.wait_idle()
+        proc.wait_until(lambda: len(gate.smtpd()) == len(gate.pop3d()) == 1, 20, "no embedded worker of before")
+        family = [gate.process.pid, *gate.workers(), *gate.smtpd(), *gate.pop3d()]
+        return len(family), [proc.descriptor_count(pid) for pid in family], [proc.memory_kib(pid, "Rss") for pid in family]
+
+    reload_all(6)
+    count, descriptors, memory = state()
+    senders = [into_data(gate, port) for port in ("smtp", "smtp-alt", "submission", "smtp")]
+    readers = [into_retr(gate, user) for user in users]
+    parts = [messages.stuffed(messages.trap_message(64 * 1024, token=b"s%d" % number)) for number in range(len(senders))]
+    received = [b""] * len(readers)
+    for step in range(8):
+        for wire, part in zip(senders, parts):
+            wire.send(part[step * 8192:(step + 1) * 8192])
+        for number, wire in enumerate(readers):
+            received[number] += wire.read_exactly(len(large) // 16)
+        reload_all(2)
+    for wire, part in zip(senders, parts):
+        wire.send(part[8 * 8192:])
+        wire.expect("250")
+        wire.quit()
+    for number, wire in enumerate(readers):
+        received[number] += wire.read_until(b"\r\n.\r\n")
+        whole = messages.BEGIN + received[number].partition(messages.BEGIN)[2]
+        assert messages.difference(messages.stuffed(large), whole) == ""
+        wire.quit()
+    assert len(gate.messages()) == len(senders)
+    count_now, descriptors_now, memory_now = state()
+    assert (count_now, descriptors_now) == (count, descriptors)
+    grown = [now - before for now, before in zip(memory_now, memory)]
+    assert max(grown) < 6 * 1024, f"memory grew by {grown} KiB, from {memory}"
+
+
+def test_p5_a_worker_that_is_killed_during_a_reload_comes_back_with_the_new_settings(two_servers):
+    old, new = two_servers
+    with before(old, gatepost={"workers": 3}) as gate:
+        for round_, server in enumerate((new, old, new, old)):
+            workers = gate.workers()
+            lay(gate, {"backend pop3": {"address": f"unix:{server.address}"}})
+            hup(gate)
+            gate.kill(workers[0])
+            gate.wait_for_log(r"reload \d+: in use", count=round_ + 1)
+            gate.wait_for_log(r"worker \d serves again", count=round_ + 1)
+            logins = server.received.count(b"PASS")
+            for _ in range(6):
+                login(gate)
+            assert server.received.count(b"PASS") == logins + 6
+
+
+def test_p5_a_worker_that_hangs_during_a_reload_takes_the_newest_settings_when_it_wakes(two_servers):
+    old, new = two_servers
+    with before(old, gatepost={"workers": 2}) as gate:
+        hung = gate.workers()[0]
+        with Wire(gate.port("pop3")) as witness:
+            pop3_session(witness, user="anna", password="secret")
+            os.kill(hung, signal.SIGSTOP)
+            try:
+                reload(gate, {"backend pop3": {"address": f"unix:{new.address}"}})
+                assert re.search("worker . has not taken the new configuration yet", gate.log())
+                lay(gate, {"backend pop3": {"connect_timeout": "9s"}})
+                hup(gate)
+            finally:
+                os.kill(hung, signal.SIGCONT)
+            gate.wait_for_log(r"reload 2: in use")
+            witness.command("STAT", "+OK")
+            witness.quit()
+        logins = old.received.count(b"PASS")
+        for _ in range(8):
+            login(gate)
+        assert old.received.count(b"PASS") == logins
+        assert hung in gate.workers()
+
+
+def test_a_storm_of_hups_is_a_few_reloads(gatepost):
+    gate = gatepost()
+    for number in range(50):
+        lay(gate, {"limits": {"max_errors": 5 + number}})
+        hup(gate)
+        time.sleep(0.01)
+    gate.wait_for_log(r"reload \d+: in use")
+    reload(gate, {"limits": {"max_errors": 99}})
+    count = len(ends(gate))
+    assert 2 <= count <= 20, f"{count} reloads for 51 signals"
+    assert len(gate.workers()) == 2
+
+
+@pytest.mark.parametrize("delay", [0, 0.01, 0.03, 0.1])
+def test_term_during_a_reload_ends_all(gatepost, delay):
+    gate = gatepost()
+    lay(gate, {"mailstore": {"message_size_limit": "4096"}, "backend other": {"address": "name.invalid:25"},
+               "listen smtp-alt": {"backend": "other"}})
+    hup(gate)
+    time.sleep(delay)
+    gate.process.send_signal(signal.SIGTERM)
+    assert gate.process.wait(30) == 0
+    assert list(gate.run.iterdir()) == []
+
+
+def test_a_hup_during_the_start_is_done_behind_it():
+    with library.Gatepost() as gate:
+        gate.stop()
+    gate = library.Gatepost()
+    gate.start(wait=False)
+    proc.wait_until(lambda: "starts" in gate.log(), 30, "the start")
+    hup(gate)
+    gate.wait_ready()
+    gate.wait_for_log("reload 1: nothing has changed")
+    gate.stop()
+    gate.remove()
