@@ -75,21 +75,21 @@ static bool has_entry(const struct bundle *bundle, size_t number, struct span na
                       struct span content)
 {
     struct span other_name, other;
-    size_t same = 0;
+    size_t same = 0, offset = 0;
 
-    for (size_t i = 0; bundle_entry(bundle, i, &other_name, &other); i++)
+    while (bundle_next(bundle, &offset, &other_name, &other))
         if (span_equal(other_name, name) && same++ == number)
             return span_equal(other, content);
     return false;
 }
 
-/* Which one is it of those with the same name? */
-static size_t number_of(const struct bundle *bundle, size_t index, struct span name)
+/* Which one is the entry that ends at `end` of those with the same name? */
+static size_t number_of(const struct bundle *bundle, size_t end, struct span name)
 {
     struct span other_name, other;
-    size_t number = 0;
+    size_t number = 0, offset = 0;
 
-    for (size_t i = 0; i < index && bundle_entry(bundle, i, &other_name, &other); i++)
+    while (bundle_next(bundle, &offset, &other_name, &other) && offset < end)
         number += span_equal(other_name, name);
     return number;
 }
@@ -98,11 +98,13 @@ static void list_entries(const struct bundle *bundle, const struct bundle *other
                          struct list *list, struct span *last)
 {
     struct span name, content;
+    size_t offset = 0;
 
-    for (size_t i = 0; bundle_entry(bundle, i, &name, &content); i++) {
+    while (bundle_next(bundle, &offset, &name, &content)) {
         struct span known = known_name(name);
 
-        if (!begins(name, start) || has_entry(other, number_of(bundle, i, name), name, content))
+        if (!begins(name, start) ||
+            has_entry(other, number_of(bundle, offset, name), name, content))
             continue;
         if (known.size == 0) /* "ca" alone: the system's */
             known = SPAN_LIT("of the system");

@@ -203,8 +203,8 @@ static bool set_session_id(SSL_CTX *ssl_ctx, const char *protocol, enum tls_prof
     text_puts(&id, protocol);
     if (profile != TLS_PROFILE_DEFAULT)
         text_printf(&id, "/%s", tls_profile_name(profile));
-    return SSL_CTX_set_session_id_context(ssl_ctx, (const unsigned char *)id.data,
-                                          (unsigned)id.size);
+    return !id.overflow && SSL_CTX_set_session_id_context(ssl_ctx, (const unsigned char *)id.data,
+                                                          (unsigned)id.size);
 }
 
 static bool set_hooks(SSL_CTX *ssl_ctx, struct tls_context *context)

@@ -117,15 +117,15 @@ bool bundle_find(const struct bundle *bundle, const char *name, size_t index,
     return false;
 }
 
-bool bundle_entry(const struct bundle *bundle, size_t index, struct span *ret_name,
-                  struct span *ret_content)
+bool bundle_next(const struct bundle *bundle, size_t *offset, struct span *ret_name,
+                 struct span *ret_content)
 {
-    struct span rest = span_of(bundle->data, bundle->size);
+    struct span rest = span_skip(span_of(bundle->data, bundle->size), *offset);
 
-    while (rest.size > 0 && take_entry(&rest, ret_name, ret_content))
-        if (index-- == 0)
-            return true;
-    return false;
+    if (rest.size == 0 || !take_entry(&rest, ret_name, ret_content))
+        return false;
+    *offset = bundle->size - rest.size;
+    return true;
 }
 
 /* NULL: it cannot be. */

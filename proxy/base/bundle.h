@@ -27,9 +27,9 @@ void bundle_free(struct bundle *bundle);
 bool bundle_find(const struct bundle *bundle, const char *name, size_t index,
                  struct span *ret_content);
 
-/* The `index`-th entry of all, in their order. False where there is none. */
-bool bundle_entry(const struct bundle *bundle, size_t index, struct span *ret_name,
-                  struct span *ret_content);
+/* All entries in their order, one at each call: *offset begins at 0. False: there are no more. */
+bool bundle_next(const struct bundle *bundle, size_t *offset, struct span *ret_name,
+                 struct span *ret_content);
 
 /* Have the two memfds the same octets? They are looked at where they are: nothing is copied. False
  * also where one cannot be read. */
