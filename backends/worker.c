@@ -224,6 +224,7 @@ static void kill_sessions(struct worker *worker)
 static void read_control(struct worker *worker)
 {
     unsigned char message[CHILD_MESSAGE_MAX];
+    struct child_log_level level;
     uint32_t type;
     long size = child_receive(&worker->child, message, NULL);
 
@@ -240,6 +241,10 @@ static void read_control(struct worker *worker)
         retire(worker);
     else if (type == CHILD_DRAIN)
         start_draining(worker);
+    if (type == CHILD_LOG_LEVEL && size == sizeof(level)) { /* of sessions that begin now */
+        memcpy(&level, message, sizeof(level));
+        log_set_level((enum log_level)level.level);
+    }
 }
 
 /* ---- the loop ---- */

@@ -69,6 +69,43 @@ const char *check_bind_fault(const struct settings_list *bind, const char **ret_
     return bind->count > CHECK_BIND_MAX ? "has more than 64 addresses" : NULL;
 }
 
+/* Does an embedded worker have that name for its socket? */
+static bool is_embedded_socket(const struct check *check, const char *name)
+{
+    char own[80];
+
+    for (size_t i = 0; i < check->settings->backend_count; i++) {
+        const struct settings_backend *backend = &check->settings->backends[i];
+        int length = snprintf(own, sizeof(own), "%s.sock", backend->name);
+
+        if (settings_backend_embedded(backend) && length < (int)sizeof(own) &&
+            strcmp(own, name) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void check_control(const struct check *check)
+{
+    const struct settings_gatepost *gatepost = &check->settings->gatepost;
+    const char *name = gatepost->control_socket, *fault;
+
+    if (!*name) {
+        if (*gatepost->control_group)
+            check_report(check, DIAGNOSTIC_WARNING, SECTION_GATEPOST, "", "control_group", NULL,
+                         "control_group has no effect: control_socket is empty");
+        return;
+    }
+    fault = form_own_socket_fault(name, gatepost->runtime_dir);
+    if (fault)
+        GATEPOST_ERROR(check, "control_socket", "control_socket = %s %s", name, fault);
+    else if (is_embedded_socket(check, name))
+        GATEPOST_ERROR(check, "control_socket",
+                       "control_socket = %s is the socket of an embedded worker: choose another "
+                       "name",
+                       name);
+}
+
 static void check_gatepost(const struct check *check)
 {
     const struct settings_gatepost *gatepost = &check->settings->gatepost;
@@ -92,6 +129,7 @@ static void check_gatepost(const struct check *check)
             check, "runtime_dir",
             "runtime_dir has more than %d octets; the paths of its sockets would be too long",
             RUNTIME_DIR_MAX);
+    check_control(check);
     if (strcmp(gatepost->user, "root") == 0)
         check_report(check, DIAGNOSTIC_WARNING, SECTION_GATEPOST, "", "user", NULL,
                      "user = root lets the workers that face the network keep all privileges");

@@ -99,6 +99,18 @@ bool form_is_log(const char *text)
     return strcmp(text, "stderr") == 0;
 }
 
+const char *form_own_socket_fault(const char *text, const char *runtime_dir)
+{
+    bool is_path = *text == '/';
+    size_t size = strlen(text) + (is_path ? 0 : strlen(runtime_dir) + 1);
+
+    if (!is_path && (strchr(text, '/') || strcmp(text, ".") == 0 || strcmp(text, "..") == 0))
+        return "is neither an absolute path nor a name in runtime_dir";
+    if (text[strlen(text) - 1] == '/')
+        return "names a folder, not a socket";
+    return size > FORM_SOCKET_PATH_MAX ? "has a path of more than 107 octets" : NULL;
+}
+
 static bool is_port(const char *text)
 {
     size_t digits = strspn(text, "0123456789");

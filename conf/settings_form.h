@@ -27,6 +27,9 @@ const char *form_socket_fault(const char *text);
 /* Where a log may go: stderr, journald, syslog, journald:/path or syslog:/path. */
 bool form_is_log(const char *text);
 
+/* What is wrong with a path, or a name in runtime_dir, of a socket that we bind; NULL: nothing. */
+const char *form_own_socket_fault(const char *text, const char *runtime_dir);
+
 /* "host:port" or "[IPv6 address]:port". */
 bool form_is_host_port(const char *text);
 

@@ -115,6 +115,16 @@ static void message_came(void *owner, struct span message)
         child->children->told(child->children->owner, child, message);
 }
 
+static void send_log_level(struct child_process *child)
+{
+    struct child_log_level message = { CHILD_LOG_LEVEL, (int32_t)child->children->log_level };
+    int r = control_send(child->control, &message, sizeof(message), -1);
+
+    if (r < 0)
+        log_line(LOG_LEVEL_WARNING, "%s is not told the level of its log: %s", child->plan.name,
+                 err_text(r));
+}
+
 void children_start_one(struct child_process *child)
 {
     struct children *children = child->children;
@@ -142,6 +152,9 @@ void children_start_one(struct child_process *child)
     }
     log_line(LOG_LEVEL_DEBUG, "%s started as process %d", child->plan.name,
              (int)control_pid(child->control));
+    child->silent = false;
+    if (children->log_level_set)
+        send_log_level(child);
     if (child_is_proxy(child)) {
         child->behind = false;
         send_keys(child);
@@ -338,6 +351,20 @@ void children_kill(struct children *children, bool proxies)
     for (size_t i = 0; i < children->count; i++)
         if (children->items[i]->control && child_is_proxy(children->items[i]) == proxies)
             control_kill(children->items[i]->control);
+}
+
+void children_set_log_level(struct children *children, enum log_level level)
+{
+    children->log_level_set = true;
+    children->log_level = level;
+    for (size_t i = 0; i < children->count; i++)
+        if (children->items[i]->control)
+            send_log_level(children->items[i]);
+}
+
+void children_forget_log_level(struct children *children)
+{
+    children->log_level_set = false;
 }
 
 void children_send_keys(struct children *children)

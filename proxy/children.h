@@ -8,6 +8,7 @@
 #include <uv.h>
 
 #include "proxy/address.h"
+#include "proxy/base/log.h"
 #include "proxy/control.h"
 #include "proxy/health.h"
 
@@ -45,6 +46,7 @@ struct child_process {
     bool lets_nobody_in; /* it is retired, and has said so */
     bool draining;
     bool behind; /* it did not read when it was told something (bulletin.c) */
+    bool silent; /* it owes an answer for long (operator_question.c) */
 };
 
 struct children {
@@ -55,7 +57,9 @@ struct children {
     struct health *health;          /* HEALTH_SLOTS: a dead worker's connections are given */
     bool ending;                    /* nobody is started again */
     bool was_ready;                 /* all have been ready at once */
-    void (*changed)(void *owner);   /* a child became ready or ended */
+    bool log_level_set;             /* by the operator: */
+    enum log_level log_level;
+    void (*changed)(void *owner);                              /* a child became ready or ended */
     void (*started)(void *owner, struct child_process *child); /* a proxy worker has its keys */
     void (*told)(void *owner, struct child_process *child,
                  struct span message); /* anything but that it is ready; its type comes first */
@@ -106,6 +110,12 @@ static inline bool child_is_proxy(const struct child_process *child)
 /* No child is started again; those of one kind are told to drain. */
 void children_drain(struct children *children, bool proxies);
 void children_kill(struct children *children, bool proxies);
+
+/* Tells all children, also those that are started from now on, what is logged. */
+void children_set_log_level(struct children *children, enum log_level level);
+
+/* What the settings say holds again: for those that are started from now on. */
+void children_forget_log_level(struct children *children);
 
 /* Sends the keys to all proxy workers. */
 void children_send_keys(struct children *children);

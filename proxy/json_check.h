@@ -9,9 +9,10 @@
 
 #include "proxy/base/span.h"
 
-#define JSON_CHECK_DEPTH  16
-#define JSON_CHECK_DIGITS 18 /* fits in 64 bits with a sign; fractions are no part of what we say  \
-                              */
+#define JSON_CHECK_DEPTH 16
+#define JSON_CHECK_DIGITS                                                                          \
+    18 /* fits in 64 bits with a sign; fractions are no part of what we say                        \
+        */
 
 /* Keys may come twice in one object: whoever reads it decides. */
 bool json_check_object(struct span text);

@@ -136,6 +136,26 @@ static void warn_of_lost_wishes(const struct settings *settings, struct diagnost
                         settings->gatepost.mail_user);
 }
 
+static void look_up_control(const struct settings *settings, struct diagnostics *diagnostics,
+                            struct privileges *privileges)
+{
+    const char *name = settings->gatepost.control_group;
+    struct look_up look_up = { settings, diagnostics, { "gatepost", "", "control_group", NULL } };
+    const struct group *entry;
+
+    if (!*name)
+        return;
+    errno = 0;
+    entry = getgrnam(name);
+    if (!entry) {
+        LOOK_UP_ERROR(&look_up, "[gatepost] control_group = %s: %s", name,
+                      errno ? err_text(errno) : "there is no such group");
+        return;
+    }
+    privileges->has_control = true;
+    privileges->control = entry->gr_gid;
+}
+
 void privileges_resolve(const struct settings *settings, struct diagnostics *diagnostics,
                         struct privileges *ret_privileges)
 {
@@ -144,6 +164,7 @@ void privileges_resolve(const struct settings *settings, struct diagnostics *dia
     struct privileges privileges = { .drop = geteuid() == 0 };
     int count;
 
+    look_up_control(settings, diagnostics, &privileges);
     if (!privileges.drop) {
         privileges.proxy = (struct account){ .uid = geteuid(), .gid = getegid() };
         count = getgroups(CHILD_GROUPS_MAX, privileges.proxy.groups);

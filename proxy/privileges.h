@@ -21,6 +21,8 @@ struct privileges {
                   are */
     struct account proxy; /* `user`, its own groups and `groups` */
     struct account mail;  /* `mail_user` and its own groups */
+    bool has_control;     /* `control_group` is set ... */
+    gid_t control;        /* ... and is this one */
 };
 
 /* Looks the names up. Unknown ones, and accounts that give a worker too much, go to `diagnostics`;

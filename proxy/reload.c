@@ -26,8 +26,9 @@
 #define NAMES_MS    5000  /* then the workers find their addresses a little later */
 #define TRIAL_MS    30000 /* for an embedded worker to start; guessed */
 #define HANDOVER_MS 5000  /* it hangs, and accepts nobody; guessed */
-#define WORKERS_MS  10000 /* then the end is logged without those that have not answered; guessed  \
-                           */
+#define WORKERS_MS                                                                                 \
+    10000 /* then the end is logged without those that have not answered; guessed                  \
+           */
 #define RESEND_MS   1000
 #define GAP_MS      250   /* between the beginnings of two reloads: a storm costs little */
 #define HALF_MS     10000 /* a client writes key and certificate one behind the other */
@@ -56,6 +57,7 @@ static void end(struct supervisor *supervisor)
     reload->changes = reload->failure = NULL;
     uv_timer_stop(&reload->limit);
     reload->phase = RELOAD_IDLE;
+    operator_reload_ended(supervisor);
     begin_wanted(supervisor);
 }
 
@@ -208,7 +210,10 @@ static int keep_fixed(struct configuration *now, const struct configuration *bef
                    keep_text("mail_user", &settings->mail_user, former->mail_user) < 0 ||
                    keep_list("groups", &settings->groups, &former->groups) < 0 ||
                    keep_text("runtime_dir", &settings->runtime_dir, former->runtime_dir) < 0 ||
-                   keep_text("state_dir", &settings->state_dir, former->state_dir) < 0
+                   keep_text("state_dir", &settings->state_dir, former->state_dir) < 0 ||
+                   keep_text("control_socket", &settings->control_socket, former->control_socket) <
+                       0 ||
+                   keep_text("control_group", &settings->control_group, former->control_group) < 0
                ? -ENOMEM
                : 0;
 }
@@ -362,7 +367,11 @@ static void put_in_use(struct supervisor *supervisor)
 
     supervisor->reload.next = NULL;
     uv_update_time(&supervisor->loop);
-    log_set_level((enum log_level)next->configuration.settings->gatepost.log_level);
+    if (next->configuration.settings->gatepost.log_level !=
+        former->configuration.settings->gatepost.log_level) { /* else the operator's word holds */
+        log_set_level((enum log_level)next->configuration.settings->gatepost.log_level);
+        children_forget_log_level(&supervisor->children);
+    }
     log_sink_open(next->configuration.settings->gatepost.log);
     reset_health(supervisor, next);
     supervisor->slots = next->slots;
@@ -810,6 +819,7 @@ void reload_close(struct supervisor *supervisor)
         log_line(LOG_LEVEL_NOTICE, "reload %u is given up", reload->number);
     undo(supervisor);
     reload->phase = RELOAD_IDLE;
+    operator_reload_ended(supervisor);
 }
 
 void reload_deinit(struct supervisor *supervisor)

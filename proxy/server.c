@@ -154,7 +154,9 @@ void server_apply_limits(struct server *server)
 {
     const struct settings *settings = server->service->snapshot->settings;
 
-    log_set_level((enum log_level)settings->gatepost.log_level);
+    if (settings->gatepost.log_level != server->log_level) /* else the operator's word holds */
+        log_set_level((enum log_level)settings->gatepost.log_level);
+    server->log_level = settings->gatepost.log_level;
     limits_init(&server->tls_rate, settings->limits.tls_rate, uv_now(server->uv));
     server->drain_ms = settings->gatepost.drain_timeout_ms;
     set_session_limit(server);
@@ -359,6 +361,7 @@ int server_run(const struct child *child)
     server.child = child;
     server.uv = uv_default_loop();
     server.started_s = time(NULL);
+    server.log_level = -1;
     r = start(&server);
     if (r < 0) {
         log_line(LOG_LEVEL_ERROR, "cannot start: %s", err_text(r));

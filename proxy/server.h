@@ -35,6 +35,7 @@ struct server {
     bool has_addresses; /* the first CHILD_ADDRESSES has come */
     bool reloading;     /* a new configuration is being made */
     bool retired;       /* nobody new is let in; it ends with the last session, whenever that is */
+    int log_level;      /* of the settings, when it was looked at last; -1: never */
     bool draining, stopped;
     char reply_room[DIALOGUE_REPLY_MAX];
 };

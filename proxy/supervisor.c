@@ -148,6 +148,8 @@ static int open_all(struct supervisor *supervisor, struct configuration *configu
         return code;
     if (open_programs(supervisor) < 0)
         return SUPERVISOR_OS;
+    if (operator_bind(&supervisor->current->configuration, &supervisor->control_socket) < 0)
+        return SUPERVISOR_UNAVAILABLE;
     supervisor->slots = supervisor->current->slots;
     listener_set_tell_open(&supervisor->current->listeners, NULL);
     r = load_keys(supervisor);
@@ -364,6 +366,12 @@ static void begin_drain(struct supervisor *supervisor)
     drain_step(supervisor);
 }
 
+void supervisor_drain(struct supervisor *supervisor)
+{
+    if (supervisor->phase < PHASE_DRAIN_PROXIES)
+        begin_drain(supervisor);
+}
+
 static void terminate(struct supervisor *supervisor)
 {
     if (supervisor->phase < PHASE_DRAIN_PROXIES) {
@@ -398,6 +406,7 @@ static void children_changed(void *owner)
         supervisor_adjust_workers(supervisor);
         reload_step(supervisor);
     }
+    operator_children_changed(supervisor);
     drain_step(supervisor);
 }
 
@@ -427,6 +436,8 @@ static void child_told(void *owner, struct child_process *child, struct span mes
         reload_step(supervisor);
     } else if (type == CHILD_RETIRED) {
         reload_step(supervisor);
+    } else if (type == CHILD_REPORTED) {
+        operator_told(supervisor, child, message);
     }
 }
 
@@ -532,6 +543,7 @@ static int serve(struct supervisor *supervisor)
     if (r == 0)
         r = plan_all(supervisor);
     if (r == 0) {
+        operator_open(supervisor);
         bulletin_begin(supervisor->current->bulletin);
         children_start(&supervisor->children);
         uv_run(&supervisor->loop, UV_RUN_DEFAULT);
@@ -542,6 +554,7 @@ static int serve(struct supervisor *supervisor)
 
 static void close_all(struct supervisor *supervisor)
 {
+    operator_close(supervisor);
     reload_close(supervisor);
     generation_free(supervisor->current);
     log_sink_watch(NULL);
@@ -560,11 +573,12 @@ static void close_all(struct supervisor *supervisor)
 
 int supervisor_run(const char *path, struct configuration *configuration)
 {
-    static struct supervisor supervisor = { .shared_fd = -1 };
+    static struct supervisor supervisor = { .shared_fd = -1, .control_socket = { .fd = -1 } };
     sigset_t held = signals_to_hold();
     int r;
 
     supervisor.path = path;
+    supervisor.started = time(NULL);
     memset(supervisor.program_fds, 0xff, sizeof(supervisor.program_fds)); /* all -1 */
     log_set_level((enum log_level)configuration->settings->gatepost.log_level);
     log_sink_open(configuration->settings->gatepost.log);

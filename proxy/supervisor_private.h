@@ -1,4 +1,4 @@
-/* What the files of the supervisor share: supervisor.c, reload.c, generation.c. */
+/* What the files of the supervisor share: supervisor.c, reload.c, generation.c, operator.c. */
 #ifndef GATEPOST_PROXY_SUPERVISOR_PRIVATE_H
 #define GATEPOST_PROXY_SUPERVISOR_PRIVATE_H
 
@@ -6,6 +6,7 @@
 
 #include "proxy/children.h"
 #include "proxy/generation.h"
+#include "proxy/operator.h"
 #include "proxy/reload.h"
 
 enum phase { PHASE_STARTING, PHASE_SERVING, PHASE_DRAIN_PROXIES, PHASE_DRAIN_EMBEDDED, PHASE_DONE };
@@ -21,6 +22,9 @@ struct supervisor {
     struct address_slots slots; /* of it: who had them last */
     struct ticket_keys keys;
     struct children children;
+    struct socket_file control_socket; /* fd -1: there is none */
+    struct operator_desk *desk;        /* NULL: there is none */
+    time_t started;
     uv_signal_t signals[4];
     uv_timer_t keys_timer, drain_timer;
     enum phase phase;
@@ -36,6 +40,9 @@ void supervisor_plan_worker(const struct supervisor *supervisor,
 void supervisor_plan_embedded(const struct supervisor *supervisor,
                               const struct generation *generation, size_t number,
                               struct child_plan *ret_plan);
+
+/* Nobody new is let in; sessions may go on for drain_timeout, then all ends. */
+void supervisor_drain(struct supervisor *supervisor);
 
 /* Starts proxy workers where there are fewer than the settings in use ask for, retires those that
  * are too many or not fit, once others serve. */

@@ -5,7 +5,7 @@
  * would be too long is left out, and counted. Fails, in the answer, where the question is not
  * understood or no memory is left.
  *
- *   status    { sessions, limit, full, draining, configuration, backends: [ { name, addresses,
+ *   status    { sessions, limit, configuration, lost_log_lines, backends: [ { name, addresses,
  *               in_service } ] }
  *   sessions  { sessions: [ { id, client, ... } ], left_out }
  *   backends  { backends: [ { name, ..., addresses: [ { address, in_service, ... } ] } ] }
@@ -187,6 +187,7 @@ static void put_session(struct json_out *json, const struct session *session)
     json_out_number(json, "age_s", (uv_now(session->server->uv) - session->started_ms) / 1000);
     json_out_number(json, "octets_in", session->client.octets_in);
     json_out_number(json, "octets_out", session->client.octets_out);
+    json_out_number(json, "configuration", session->service->number);
     json_out_close(json, '}');
 }
 
@@ -412,7 +413,7 @@ static int put_status(struct report *report)
 
     json_out_number(&report->json, "sessions", server->session_count);
     json_out_number(&report->json, "limit", server->session_limit);
-    json_out_boolean(&report->json, "draining", server->draining);
+    json_out_number(&report->json, "configuration", server->service->number);
     json_out_number(&report->json, "lost_log_lines", log_lost_count());
     return put_backends(report, put_backend_in_short);
 }

@@ -43,6 +43,11 @@ void log_set_level(enum log_level level)
     log_state.level = level;
 }
 
+enum log_level log_current_level(void)
+{
+    return log_state.level;
+}
+
 unsigned long log_lost_count(void)
 {
     return log_state.lost;

@@ -244,6 +244,24 @@ static const struct words_row bad_files[] = {
     { "[gatepost]\nruntime_dir = /" FIFTY TEN TEN TEN "\n",
       "f:2: error: runtime_dir has more than 80 octets; the paths of its sockets would be too "
       "long\n    runtime_dir = /" FIFTY TEN TEN TEN "\n                  ^\n" },
+    { "[gatepost]\ncontrol_socket = run/control.sock\n",
+      "f:2: error: control_socket = run/control.sock is neither an absolute path nor a name in "
+      "runtime_dir\n    control_socket = run/control.sock\n                     ^\n" },
+    { "[gatepost]\ncontrol_socket = ..\n",
+      "f:2: error: control_socket = .. is neither an absolute path nor a name in runtime_dir\n    "
+      "control_socket = ..\n                     ^\n" },
+    { "[gatepost]\ncontrol_socket = /run/\n",
+      "f:2: error: control_socket = /run/ names a folder, not a socket\n    control_socket = "
+      "/run/\n                     ^\n" },
+    { "[gatepost]\nruntime_dir = /" FIFTY TEN TEN "123456789\ncontrol_socket = "
+      "1234567890" TEN "1234567\n",
+      "f:3: error: control_socket = 1234567890" TEN "1234567 has a path of more than 107 octets\n"
+      "    control_socket = 1234567890" TEN "1234567\n                     ^\n" },
+    { "[gatepost]\ncontrol_socket = smtp.sock\n[backend smtp]\naddress = embedded\n",
+      "f:2: error: control_socket = smtp.sock is the socket of an embedded worker: choose another "
+      "name\n    control_socket = smtp.sock\n                     ^\nwarning: TLS is not offered "
+      "(listen smtp, smtp-alt, submission): [tls default] has no certificate\nwarning: passwords "
+      "may be sent without TLS (listen smtp, smtp-alt, submission); require_tls = auth ends it\n" },
     { "[mailstore]\ndomains = example.org, example..net\n",
       "f:2: error: domains: example..net is no domain name\n    domains = example.org, "
       "example..net\n                           ^\n" },

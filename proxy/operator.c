@@ -1,0 +1,631 @@
+/* The control socket's clients.
+ *
+ * Happy path: connected, judged by the kernel's word on who it is, the request comes in one read,
+ * is answered at once or when the workers have answered, the answer goes out, the end. Fails, for
+ * the client, in words; one that says nothing, says too much, or does not read, is cut off. */
+#include "proxy/operator.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/queue.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "proxy/base/err.h"
+#include "proxy/base/log.h"
+#include "proxy/base/paths.h"
+#include "proxy/folders.h"
+#include "proxy/operator_question.h"
+#include "proxy/operator_request.h"
+#include "proxy/operator_status.h"
+#include "proxy/server.h"
+#include "proxy/supervisor_private.h"
+
+#define GROUPS_MAX 65536 /* of a process: NGROUPS_MAX */
+
+enum client_state {
+    CLIENT_READS,
+    CLIENT_ASKS,    /* the workers */
+    CLIENT_RELOADS, /* awaits the end of a reload */
+    CLIENT_WRITES,
+    CLIENT_CLOSES,
+};
+
+struct client {
+    TAILQ_ENTRY(client) link;
+    struct operator_desk *desk;
+    uv_pipe_t pipe;
+    uv_timer_t timer;
+    unsigned handles;
+    enum client_state state;
+    bool may_change;
+    char room[OPERATOR_REQUEST_MAX + 1]; /* the request and its LF */
+    size_t size;
+    struct operator_request request;
+    struct question question;
+    uint32_t reload; /* number of the reload that is awaited */
+    uv_write_t write;
+    char *answer;
+    size_t answer_size, left; /* `left`: to be written, when the timer looked last */
+};
+
+TAILQ_HEAD(clients, client);
+
+struct operator_desk {
+    struct supervisor *supervisor;
+    const struct stats *stats; /* in the shared memory */
+    uv_pipe_t listening;
+    struct clients clients;
+    size_t client_count;
+    uint32_t questions; /* number of the last one */
+    bool closing;
+};
+
+/* -- the socket -- */
+
+static void tell_bind_failure(const struct settings *settings, const char *path, int error)
+{
+    if (error == -EADDRINUSE)
+        log_line(LOG_LEVEL_ERROR,
+                 "another gatepost is running: it listens on %s. One of its own needs another "
+                 "[gatepost] runtime_dir or control_socket",
+                 path);
+    else
+        log_line(LOG_LEVEL_WARNING, "no control socket %s: %s: gatepostctl cannot be used",
+                 *path ? path : settings->gatepost.control_socket,
+                 error == -EEXIST ? "it is there and no socket" : err_text(error));
+}
+
+int operator_bind(const struct configuration *configuration, struct socket_file *ret_socket)
+{
+    const struct settings_gatepost *gatepost = &configuration->settings->gatepost;
+    const struct privileges *privileges = &configuration->privileges;
+    struct socket_access_rule rule = { (uid_t)-1, (gid_t)-1, 0660 };
+    char path[sizeof(ret_socket->path)] = "";
+    int r =
+        control_socket_path(gatepost->runtime_dir, gatepost->control_socket, path, sizeof(path));
+
+    *ret_socket = (struct socket_file){ .fd = -1 };
+    if (r == -ENOENT)
+        return 0;
+    if (privileges->has_control)
+        rule.gid = privileges->control;
+    if (r == 0 && gatepost->control_socket[0] != '/')
+        r = folder_make(gatepost->runtime_dir, 0755, NULL);
+    if (r == 0)
+        r = socket_file_open(path, &rule, OPERATOR_CLIENTS_MAX, ret_socket);
+    if (r < 0)
+        tell_bind_failure(configuration->settings, path, r);
+    return r == -EADDRINUSE ? r : 0;
+}
+
+/* -- the end of a client -- */
+
+static void client_gone(uv_handle_t *handle)
+{
+    struct client *client = handle->data;
+    struct operator_desk *desk = client->desk;
+
+    if (--client->handles > 0)
+        return;
+    TAILQ_REMOVE(&desk->clients, client, link);
+    desk->client_count--;
+    question_free(&client->question);
+    free(client->answer);
+    free(client);
+    if (desk->closing && desk->client_count == 0)
+        free(desk);
+}
+
+static void close_client(struct client *client)
+{
+    if (client->state == CLIENT_CLOSES)
+        return;
+    client->state = CLIENT_CLOSES;
+    uv_close((uv_handle_t *)&client->pipe, client_gone);
+    uv_close((uv_handle_t *)&client->timer, client_gone);
+}
+
+/* -- answers -- */
+
+static void written(uv_write_t *request, int status)
+{
+    (void)status;
+    close_client(request->data);
+}
+
+static void write_overdue(uv_timer_t *timer)
+{
+    struct client *client = timer->data;
+    size_t left = uv_stream_get_write_queue_size((uv_stream_t *)&client->pipe);
+
+    if (left == client->left)
+        close_client(client);
+    client->left = left;
+}
+
+static void send_answer(struct client *client)
+{
+    uv_buf_t buffer = uv_buf_init(client->answer, (unsigned)client->answer_size);
+
+    client->state = CLIENT_WRITES;
+    client->write.data = client;
+    if (uv_write(&client->write, (uv_stream_t *)&client->pipe, &buffer, 1, written) < 0) {
+        close_client(client);
+        return;
+    }
+    client->left = uv_stream_get_write_queue_size((uv_stream_t *)&client->pipe);
+    uv_timer_start(&client->timer, write_overdue, OPERATOR_PATIENCE_MS, OPERATOR_PATIENCE_MS);
+}
+
+/* An answer is written into memory, then sent. False: there is none; the client is closed. */
+static bool begin_answer(struct client *client, struct json_out *ret_json)
+{
+    *ret_json = (struct json_out){ .out = open_memstream(&client->answer, &client->answer_size) };
+    if (!ret_json->out) {
+        close_client(client);
+        return false;
+    }
+    json_out_open(ret_json, NULL, '{');
+    json_out_text(ret_json, "gatepost", child_build());
+    return true;
+}
+
+static void end_answer(struct client *client, struct json_out *json)
+{
+    json_out_close(json, '}');
+    putc('\n', json->out);
+    if (fclose(json->out) != 0)
+        close_client(client); /* no memory */
+    else
+        send_answer(client);
+}
+
+static void refuse(struct client *client, const char *error, const char *words)
+{
+    struct json_out json;
+
+    if (!begin_answer(client, &json))
+        return;
+    json_out_text(&json, "error", error);
+    json_out_text(&json, "words", words);
+    end_answer(client, &json);
+}
+
+static bool begin_named_answer(struct client *client, struct json_out *ret_json)
+{
+    if (!begin_answer(client, ret_json))
+        return false;
+    json_out_text(ret_json, "command", operator_command_name(client->request.command));
+    return true;
+}
+
+/* -- what needs the workers -- */
+
+static void answer_question(struct client *client)
+{
+    struct json_out json;
+
+    if (!begin_named_answer(client, &json))
+        return;
+    if (client->request.command == OPERATOR_STATUS)
+        operator_put_status(&json, client->desk->supervisor);
+    question_put(&client->question, &json);
+    question_free(&client->question);
+    end_answer(client, &json);
+}
+
+static void workers_overdue(uv_timer_t *timer)
+{
+    struct client *client = timer->data;
+
+    question_expire(&client->question, &client->desk->supervisor->children);
+    answer_question(client);
+}
+
+static void ask(struct client *client, enum child_question question)
+{
+    struct operator_desk *desk = client->desk;
+    struct child_report about = { .type = CHILD_REPORT,
+                                  .number = ++desk->questions,
+                                  .question = question,
+                                  .selection = client->request.selection };
+
+    if (question_ask(&client->question, &desk->supervisor->children, &about) < 0) {
+        refuse(client, "failed", "no memory");
+        return;
+    }
+    client->state = CLIENT_ASKS;
+    if (client->question.waiting == 0)
+        answer_question(client);
+    else
+        uv_timer_start(&client->timer, workers_overdue, OPERATOR_WORKERS_MS, 0);
+}
+
+void operator_told(struct supervisor *supervisor, struct child_process *child, struct span message)
+{
+    struct operator_desk *desk = supervisor->desk;
+    struct client *client;
+
+    child->silent = false;
+    if (!desk)
+        return;
+    TAILQ_FOREACH(client, &desk->clients, link)
+    {
+        if (client->state != CLIENT_ASKS || !question_take(&client->question, child, message))
+            continue;
+        if (client->question.waiting == 0)
+            answer_question(client);
+        return;
+    }
+}
+
+void operator_children_changed(struct supervisor *supervisor)
+{
+    struct operator_desk *desk = supervisor->desk;
+    struct client *client;
+
+    if (!desk)
+        return;
+    TAILQ_FOREACH(client, &desk->clients, link)
+    {
+        if (client->state != CLIENT_ASKS)
+            continue;
+        question_look(&client->question, &supervisor->children);
+        if (client->question.waiting == 0)
+            answer_question(client);
+    }
+}
+
+/* -- commands -- */
+
+static void answer_stats(struct client *client)
+{
+    struct json_out json;
+
+    if (!begin_named_answer(client, &json))
+        return;
+    operator_put_stats(&json, client->desk->supervisor, client->desk->stats);
+    end_answer(client, &json);
+}
+
+static void answer_log(struct client *client)
+{
+    int level = client->request.level;
+    struct json_out json;
+
+    if (level >= 0) {
+        log_line(LOG_LEVEL_NOTICE, "the operator sets log_level = %s",
+                 log_level_name((enum log_level)level));
+        log_set_level((enum log_level)level);
+        children_set_log_level(&client->desk->supervisor->children, (enum log_level)level);
+    }
+    if (!begin_named_answer(client, &json))
+        return;
+    json_out_text(&json, "level", log_level_name(log_current_level()));
+    end_answer(client, &json);
+}
+
+static void answer_words(struct client *client, const char *words)
+{
+    struct json_out json;
+
+    if (!begin_named_answer(client, &json))
+        return;
+    json_out_text(&json, "words", words);
+    end_answer(client, &json);
+}
+
+static void drain_all(struct client *client)
+{
+    struct supervisor *supervisor = client->desk->supervisor;
+    char room[160];
+    struct text words = TEXT_OVER(room);
+
+    log_line(LOG_LEVEL_NOTICE, "the operator asks for the end");
+    text_printf(&words,
+                "gatepost takes nobody new and ends with its sessions, in %u s at the latest",
+                supervisor->current->configuration.settings->gatepost.drain_timeout_ms / 1000);
+    answer_words(client, text_str(&words));
+    supervisor_drain(supervisor);
+}
+
+/* Another takes its place first: the ports are served all the time. */
+static void drain_worker(struct client *client, uint32_t index)
+{
+    struct supervisor *supervisor = client->desk->supervisor;
+    struct children *children = &supervisor->children;
+
+    for (size_t i = 0; i < children->count; i++) {
+        struct child_process *child = children->items[i];
+
+        if (!child_is_proxy(child) || child->plan.hello.index != index || child->retired)
+            continue;
+        log_line(LOG_LEVEL_NOTICE, "%s ends with its sessions, as the operator asks",
+                 child->plan.name);
+        child->unfit = true;
+        answer_words(client, "it takes nobody new as soon as another serves in its place, and ends "
+                             "with its sessions");
+        supervisor_adjust_workers(supervisor);
+        return;
+    }
+    refuse(client, "failed", "there is no such worker");
+}
+
+static void answer_drain(struct client *client)
+{
+    if (client->desk->supervisor->phase != PHASE_SERVING)
+        refuse(client, "failed", "gatepost starts or ends");
+    else if (client->request.worker < 0)
+        drain_all(client);
+    else
+        drain_worker(client, (uint32_t)client->request.worker);
+}
+
+static void answer_reload(struct client *client)
+{
+    const struct reload_result *result = reload_result(client->desk->supervisor);
+
+    if (result->outcome == RELOAD_FAILED)
+        refuse(client, "configuration", result->words ? result->words : "no memory");
+    else
+        answer_words(client, result->words ? result->words : "");
+}
+
+static void begin_reload(struct client *client)
+{
+    struct supervisor *supervisor = client->desk->supervisor;
+
+    if (supervisor->phase >= PHASE_DRAIN_PROXIES) {
+        refuse(client, "failed", "gatepost ends");
+        return;
+    }
+    client->state = CLIENT_RELOADS;
+    client->reload = UINT32_MAX; /* it may end before its number is known */
+    client->reload = reload_begin(supervisor, RELOAD_SETTINGS);
+    operator_reload_ended(supervisor);
+}
+
+void operator_reload_ended(struct supervisor *supervisor)
+{
+    struct operator_desk *desk = supervisor->desk;
+    struct client *client;
+
+    if (!desk)
+        return;
+    TAILQ_FOREACH(client, &desk->clients, link)
+    {
+        if (client->state != CLIENT_RELOADS)
+            continue;
+        if (client->reload <= reload_result(supervisor)->number)
+            answer_reload(client);
+        else if (supervisor->phase >= PHASE_DRAIN_PROXIES)
+            refuse(client, "failed", "gatepost ends: the reload is given up");
+    }
+}
+
+static void act(struct client *client)
+{
+    switch (client->request.command) {
+    case OPERATOR_STATUS:
+        ask(client, CHILD_ASK_STATUS);
+        return;
+    case OPERATOR_WHO:
+        ask(client, CHILD_ASK_SESSIONS);
+        return;
+    case OPERATOR_BACKENDS:
+        ask(client, CHILD_ASK_BACKENDS);
+        return;
+    case OPERATOR_KICK:
+        ask(client, CHILD_ASK_KICK);
+        return;
+    case OPERATOR_STATS:
+        answer_stats(client);
+        return;
+    case OPERATOR_DRAIN:
+        answer_drain(client);
+        return;
+    case OPERATOR_RELOAD:
+        begin_reload(client);
+        return;
+    case OPERATOR_LOG:
+        answer_log(client);
+        return;
+    }
+}
+
+static void judge(struct client *client, struct span line)
+{
+    char room[160];
+    struct text words = TEXT_OVER(room);
+    int r = operator_request_read(line, &client->request, &words);
+
+    if (r < 0)
+        refuse(client, "request", r == -ENOMEM ? "no memory" : text_str(&words));
+    else if (!client->may_change && !operator_only_looks(&client->request))
+        refuse(client, "permission", "only root may do that; control_group may look");
+    else
+        act(client);
+}
+
+/* -- who it is -- */
+
+static bool is_in_group(int fd, const struct ucred *peer, gid_t gid)
+{
+    socklen_t size = GROUPS_MAX * sizeof(gid_t);
+    gid_t *groups;
+    bool found = peer->gid == gid;
+
+    if (found)
+        return true;
+    groups = malloc(size);
+    if (groups && getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &size) == 0)
+        for (size_t i = 0; i < size / sizeof(gid_t); i++)
+            found = found || groups[i] == gid;
+    free(groups);
+    return found;
+}
+
+/* 0 and what it may do; or -EACCES. */
+static int judge_peer(const struct operator_desk *desk, int fd, bool *ret_may_change)
+{
+    const struct privileges *privileges = &desk->supervisor->current->configuration.privileges;
+    struct ucred peer;
+    socklen_t size = sizeof(peer);
+
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
+        return -errno;
+    *ret_may_change = peer.uid == 0 || peer.uid == geteuid();
+    if (*ret_may_change || (privileges->has_control && is_in_group(fd, &peer, privileges->control)))
+        return 0;
+    return -EACCES;
+}
+
+/* -- requests -- */
+
+static void give_room(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_buffer)
+{
+    struct client *client = handle->data;
+
+    (void)suggested;
+    *ret_buffer =
+        uv_buf_init(client->room + client->size, (unsigned)(sizeof(client->room) - client->size));
+}
+
+/* The end stands for an LF: shutdown is how some programs end what they say. */
+static void take_octets(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer)
+{
+    struct client *client = stream->data;
+    struct span all, line;
+
+    (void)buffer;
+    if (count == 0)
+        return;
+    if (count < 0 && (count != UV_EOF || client->size == 0)) {
+        close_client(client);
+        return;
+    }
+    if (count > 0)
+        client->size += (size_t)count;
+    all = span_of(client->room, client->size);
+    line = span_first(all, span_find(all, '\n'));
+    if (count > 0 && line.size == all.size && all.size < sizeof(client->room))
+        return;
+    uv_read_stop(stream);
+    uv_timer_stop(&client->timer);
+    if (line.size > OPERATOR_REQUEST_MAX)
+        refuse(client, "request", "the request has more than 4096 octets");
+    else
+        judge(client, line);
+}
+
+static void request_overdue(uv_timer_t *timer)
+{
+    close_client(timer->data);
+}
+
+static void begin_client(struct client *client)
+{
+    uv_os_fd_t fd = -1;
+
+    uv_fileno((uv_handle_t *)&client->pipe, &fd);
+    if (judge_peer(client->desk, fd, &client->may_change) < 0) {
+        refuse(client, "permission",
+               "only root may do that, and members of control_group may look");
+        return;
+    }
+    if (client->desk->client_count > OPERATOR_CLIENTS_MAX) {
+        refuse(client, "busy", "too many ask at once");
+        return;
+    }
+    uv_timer_start(&client->timer, request_overdue, OPERATOR_PATIENCE_MS, 0);
+    if (uv_read_start((uv_stream_t *)&client->pipe, give_room, take_octets) < 0)
+        close_client(client);
+}
+
+/* One more than may be is told so; beyond, they are closed without a word. */
+static void connected(uv_stream_t *listening, int status)
+{
+    struct operator_desk *desk = listening->data;
+    struct client *client = status < 0 ? NULL : calloc(1, sizeof(*client));
+
+    if (!client) {
+        log_line(LOG_LEVEL_WARNING, "a client of the control socket is not accepted: %s",
+                 err_text(status < 0 ? status : -ENOMEM));
+        return;
+    }
+    client->desk = desk;
+    client->handles = 2;
+    uv_pipe_init(&desk->supervisor->loop, &client->pipe, 0);
+    uv_timer_init(&desk->supervisor->loop, &client->timer);
+    client->pipe.data = client->timer.data = client;
+    TAILQ_INSERT_TAIL(&desk->clients, client, link);
+    desk->client_count++;
+    if (uv_accept(listening, (uv_stream_t *)&client->pipe) < 0 ||
+        desk->client_count > OPERATOR_CLIENTS_MAX + 1)
+        close_client(client);
+    else
+        begin_client(client);
+}
+
+/* -- life -- */
+
+static void listener_gone(uv_handle_t *handle)
+{
+    struct operator_desk *desk = handle->data;
+
+    desk->closing = true;
+    if (desk->client_count == 0)
+        free(desk);
+}
+
+static int open_listener(struct operator_desk *desk, int socket_fd)
+{
+    int fd = fcntl(socket_fd, F_DUPFD_CLOEXEC, 0);
+    int r = fd < 0 ? -errno : uv_pipe_open(&desk->listening, fd);
+
+    if (r < 0 && fd >= 0)
+        close(fd);
+    return r < 0 ? r : uv_listen((uv_stream_t *)&desk->listening, OPERATOR_CLIENTS_MAX, connected);
+}
+
+void operator_open(struct supervisor *supervisor)
+{
+    struct operator_desk *desk;
+    int r;
+
+    if (supervisor->control_socket.fd < 0)
+        return;
+    desk = calloc(1, sizeof(*desk));
+    if (!desk) {
+        log_line(LOG_LEVEL_WARNING, "gatepostctl cannot be used: %s", err_text(-ENOMEM));
+        return;
+    }
+    desk->supervisor = supervisor;
+    desk->stats = server_shared_stats(supervisor->shared_fd);
+    TAILQ_INIT(&desk->clients);
+    uv_pipe_init(&supervisor->loop, &desk->listening, 0);
+    desk->listening.data = desk;
+    supervisor->desk = desk;
+    r = desk->stats ? open_listener(desk, supervisor->control_socket.fd) : -ENOMEM;
+    if (r == 0)
+        return;
+    log_line(LOG_LEVEL_WARNING, "gatepostctl cannot be used: %s", err_text(r));
+    operator_close(supervisor);
+}
+
+void operator_close(struct supervisor *supervisor)
+{
+    struct operator_desk *desk = supervisor->desk;
+    struct client *client;
+
+    if (supervisor->control_socket.fd >= 0)
+        socket_file_close(&supervisor->control_socket);
+    if (!desk)
+        return;
+    supervisor->desk = NULL;
+    TAILQ_FOREACH(client, &desk->clients, link)
+    close_client(client);
+    uv_close((uv_handle_t *)&desk->listening, listener_gone);
+}
