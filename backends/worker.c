@@ -237,7 +237,9 @@ static void read_control(struct worker *worker)
         return;
     }
     memcpy(&type, message, sizeof(type));
-    if (type == CHILD_RETIRE)
+    if (type == CHILD_PING)
+        child_send(&worker->child, CHILD_ALIVE);
+    else if (type == CHILD_RETIRE)
         retire(worker);
     else if (type == CHILD_DRAIN)
         start_draining(worker);

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +17,6 @@
 
 #include "proxy/base/err.h"
 #include "proxy/base/log.h"
-#include "proxy/base/text.h"
 
 #define FIRST_FD   3
 #define FDS_MAX    1000 /* more is no count */
@@ -245,40 +245,62 @@ static const struct settings_listen *listen_of(const struct settings *settings, 
     return NULL;
 }
 
-static void tell_stray(const struct activation_socket *socket, const struct settings *settings)
+static void say(struct text *words, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* In the log, and to whoever asked for a reload. */
+static void say(struct text *words, const char *format, ...)
+{
+    char room[512];
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(room, sizeof(room), format, arguments);
+    va_end(arguments);
+    log_line(LOG_LEVEL_ERROR, "%s", room);
+    if (words)
+        text_printf(words, "%s\n", room);
+}
+
+static void tell_stray(const struct activation_socket *socket, const struct settings *settings,
+                       struct text *words)
 {
     struct description description;
     const struct settings_listen *rule = listen_of(settings, port_of(&socket->address));
-    const char *words = describe(socket, &description);
+    const char *what = describe(socket, &description);
 
     if (!rule)
-        log_line(LOG_LEVEL_ERROR, "%s fits no listener: no [listen] section has this port", words);
+        say(words, "%s fits no listener: no [listen] section has this port", what);
     else if (!rule->enabled)
-        log_line(LOG_LEVEL_ERROR, "%s fits no listener: [listen %s] has enabled = no", words,
-                 rule->name);
+        say(words, "%s fits no listener: [listen %s] has enabled = no", what, rule->name);
     else if (!settings_listen_open(settings, rule))
-        log_line(LOG_LEVEL_ERROR,
-                 "%s fits no listener: [backend %s], which is behind [listen %s], has no address",
-                 words, rule->backend, rule->name);
+        say(words, "%s fits no listener: [backend %s], which is behind [listen %s], has no address",
+            what, rule->backend, rule->name);
     else
-        log_line(LOG_LEVEL_ERROR,
-                 "%s fits no listener: `bind` of [listen %s] does not have this address, or it was "
-                 "passed twice",
-                 words, rule->name);
+        say(words,
+            "%s fits no listener: `bind` of [listen %s] does not have this address, or it was "
+            "passed twice",
+            what, rule->name);
 }
 
-int activation_check(const struct activation *activation, const struct settings *settings)
+void activation_offer(struct activation *activation)
+{
+    for (size_t i = 0; i < activation->count; i++)
+        activation->sockets[i].taken = false;
+}
+
+int activation_check(const struct activation *activation, const struct settings *settings,
+                     struct text *words)
 {
     int r = 0;
 
     for (size_t i = 0; i < activation->count; i++)
         if (!activation->sockets[i].taken) {
-            tell_stray(&activation->sockets[i], settings);
+            tell_stray(&activation->sockets[i], settings, words);
             r = -EINVAL;
         }
     if (r < 0)
-        log_line(LOG_LEVEL_ERROR,
-                 "what the service manager has bound and nobody serves would keep clients waiting: "
-                 "take it out of the socket unit (systemctl edit), or change the settings");
+        say(words,
+            "what the service manager has bound and nobody serves would keep clients waiting: take "
+            "it out of the socket unit (systemctl edit), or change the settings");
     return r;
 }

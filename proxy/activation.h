@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 
 #include "conf/settings.h"
+#include "proxy/base/text.h"
 
 struct activation_socket {
     int fd;
@@ -37,8 +38,13 @@ void activation_deinit(struct activation *activation);
 int activation_take(struct activation *activation, const struct sockaddr_storage *address,
                     int backlog);
 
-/* Call when all listeners are open. 0, or -EINVAL after a log line for each descriptor that no
- * listener has ever taken, with what is to be changed. */
-int activation_check(const struct activation *activation, const struct settings *settings);
+/* Nothing is taken any more: other listeners are going to ask. */
+void activation_offer(struct activation *activation);
+
+/* Call when all listeners are open. 0, or -EINVAL after a log line for each descriptor that was not
+ * taken since activation_offer(), with what is to be changed; `words` (may be NULL) gets the lines
+ * too. */
+int activation_check(const struct activation *activation, const struct settings *settings,
+                     struct text *words);
 
 #endif

@@ -142,7 +142,7 @@ void children_start_one(struct child_process *child)
 
     if (children->ending)
         return;
-    child->ready = false;
+    child->ready = child->mute = false;
     child->number = child->oldest = child->plan.hello.number;
     child->started_ms = uv_now(children->loop);
     r = control_start(children->loop, &start, &child->control);

@@ -47,6 +47,7 @@ struct child_process {
     bool draining;
     bool behind; /* it did not read when it was told something (bulletin.c) */
     bool silent; /* it owes an answer for long (operator_question.c) */
+    bool mute;   /* it was asked whether it lives, and has not answered (watchdog.c) */
 };
 
 struct children {

@@ -201,6 +201,7 @@ static int make(const struct making *making)
         .settings = configuration->settings,
         .privileges = &configuration->privileges,
         .before = making->before ? &making->before->listeners : NULL,
+        .activation = &making->supervisor->activation,
         .words = making->words,
     };
     int r = configuration_make_folders(configuration);
@@ -210,8 +211,12 @@ static int make(const struct making *making)
             text_printf(making->words, "a folder cannot be made: %s\n", err_text(r));
         return SUPERVISOR_CANNOT_CREATE;
     }
+    activation_offer(&making->supervisor->activation);
     if (listener_set_open(&listeners, &generation->listeners) < 0)
         return SUPERVISOR_UNAVAILABLE;
+    if (activation_check(&making->supervisor->activation, configuration->settings, making->words) <
+        0)
+        return SUPERVISOR_CONFIGURATION;
     assign_slots(making);
     if (open_programs(making) < 0)
         return SUPERVISOR_OS;

@@ -189,17 +189,22 @@ static int bind_beside(const struct listener_set *before, const struct sockaddr_
     return fd;
 }
 
-static int take_or_bind(const struct listener_set *before, const char *name,
+static int take_or_bind(const struct listener_set_start *start, const char *name,
                         const struct sockaddr_storage *address, socklen_t size, unsigned port)
 {
-    int fd = find_public(before, name), r;
+    int fd = start->activation ? activation_take(start->activation, address, PUBLIC_BACKLOG)
+                               : -ENOENT,
+        r;
 
+    if (fd != -ENOENT)
+        return fd;
+    fd = find_public(start->before, name);
     if (fd >= 0) {
         fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
         return fd < 0 ? -errno : fd;
     }
     r = bind_public(address, size, 0);
-    return r == -EADDRINUSE ? bind_beside(before, address, size, port) : r;
+    return r == -EADDRINUSE ? bind_beside(start->before, address, size, port) : r;
 }
 
 /* Opens one address of one port. 0 also where the family is missing. */
@@ -216,7 +221,7 @@ static int open_address(const struct opening *opening, const struct settings_lis
     snprintf(listener->address, sizeof(listener->address), strchr(text, ':') ? "[%s]:%u" : "%s:%u",
              text, port);
     if (r == 0)
-        r = take_or_bind(opening->start->before, listener->address, &address, size, port);
+        r = take_or_bind(opening->start, listener->address, &address, size, port);
     if (r < 0 && r != -EINVAL && family_missing(&address, r)) {
         log_line(LOG_LEVEL_NOTICE, "port %u (%s) is not open on %s: this machine has no %s", port,
                  rule->name, text, address.ss_family == AF_INET6 ? "IPv6" : "IPv4");

@@ -12,6 +12,7 @@
 #include <sys/un.h>
 
 #include "conf/settings.h"
+#include "proxy/activation.h"
 #include "proxy/base/text.h"
 #include "proxy/privileges.h"
 
@@ -52,13 +53,14 @@ struct listener_set_start {
     const struct settings *settings; /* outlives the set */
     const struct privileges *privileges;
     const struct listener_set *before; /* NULL: there is none */
+    struct activation *activation;     /* sockets that are bound already; NULL: none */
     struct text *words;                /* what failed is also put here; NULL: nowhere */
 };
 
-/* Binds all of them. What `before` has as well is taken over from it, as copies of its descriptors;
- * its embedded workers' sockets that are not wanted any more are taken along, `leaving`. 0;
- * -EADDRINUSE, -EACCES or another -errno after a log line for each socket that failed: nothing is
- * left behind then. */
+/* Binds all of them that were not passed by the service manager. What `before` has as well is taken
+ * over from it, as copies of its descriptors; its embedded workers' sockets that are not wanted any
+ * more are taken along, `leaving`. 0; -EADDRINUSE, -EACCES or another -errno after a log line for
+ * each socket that failed: nothing is left behind then. */
 int listener_set_open(const struct listener_set_start *start, struct listener_set *ret_set);
 
 /* Says in the log what is listened on that `before`, which may be NULL, did not. */

@@ -58,6 +58,7 @@ static void end(struct supervisor *supervisor)
     uv_timer_stop(&reload->limit);
     reload->phase = RELOAD_IDLE;
     operator_reload_ended(supervisor);
+    supervisor_tell_manager(supervisor);
     begin_wanted(supervisor);
 }
 
@@ -736,6 +737,7 @@ static void run(struct supervisor *supervisor, enum reload_reason reason)
     }
     reload->wanted[RELOAD_CERTIFICATES] = false; /* they are read as well */
     log_line(LOG_LEVEL_INFO, "reload %u: reading %s", reload->number, supervisor->path);
+    notify_reloading(&supervisor->notify);
     read_settings(supervisor);
 }
 

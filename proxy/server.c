@@ -268,6 +268,8 @@ static bool take_message(struct server *server, bool *ret_gone)
         take_log_level(span_of(message, (size_t)size));
     else if (type == CHILD_RELOAD)
         server_reload(server, span_of(message, (size_t)size), &fds);
+    else if (type == CHILD_PING)
+        child_send(server->child, CHILD_ALIVE);
     else if (type == CHILD_RETIRE)
         retire(server);
     else if (type == CHILD_DRAIN)

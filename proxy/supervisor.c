@@ -27,7 +27,8 @@
 #define KILL_GRACE_MS 1000  /* a child ends its last sessions itself at drain_timeout */
 #define EMBEDDED_DRAIN_MS                                                                          \
     5000 /* the proxies are gone: what is left is to store what was received; guessed */
-#define PROXY_FDS_RESERVED 64 /* of a worker: listeners, log, loop; guessed */
+#define MANAGER_GRACE_MS   10000 /* behind our own limits; guessed */
+#define PROXY_FDS_RESERVED 64    /* of a worker: listeners, log, loop; guessed */
 
 /* -- what is opened at the start -- */
 
@@ -303,12 +304,31 @@ static int plan_all(struct supervisor *supervisor)
     return 0;
 }
 
+void supervisor_tell_manager(const struct supervisor *supervisor)
+{
+    const struct reload_result *reload = reload_result(supervisor);
+    char room[512];
+    struct text status = TEXT_OVER(room);
+
+    text_printf(&status, "%zu ports, %zu workers", supervisor->current->listeners.port_count,
+                count_workers(supervisor->current->configuration.settings));
+    if (reload->outcome == RELOAD_FAILED)
+        text_printf(&status, "; reload %u failed: %.*s", reload->number,
+                    (int)strcspn(reload->words, "\n"), reload->words);
+    else if (reload->outcome == RELOAD_IN_USE)
+        text_printf(&status, "; reload %u is in use", reload->number);
+    notify_ready(&supervisor->notify, text_str(&status));
+}
+
 static void tell_ready(struct supervisor *supervisor)
 {
     supervisor->phase = PHASE_SERVING;
     log_line(LOG_LEVEL_NOTICE, "ready: %zu ports, %zu workers",
              supervisor->current->listeners.port_count,
              count_workers(supervisor->current->configuration.settings));
+    supervisor_tell_manager(supervisor);
+    watchdog_start(&supervisor->watchdog, &supervisor->loop, &supervisor->children,
+                   &supervisor->notify);
     reload_open(supervisor);
 }
 
@@ -351,15 +371,27 @@ static void drain_step(struct supervisor *supervisor)
         stop(supervisor);
 }
 
+static void tell_manager_of_end(const struct supervisor *supervisor, uint32_t timeout_ms)
+{
+    char status[80];
+
+    snprintf(status, sizeof(status), "sessions have %u s to end", timeout_ms / 1000);
+    notify_stopping(&supervisor->notify, status,
+                    (uint64_t)timeout_ms + EMBEDDED_DRAIN_MS + MANAGER_GRACE_MS);
+}
+
 static void begin_drain(struct supervisor *supervisor)
 {
     uint32_t timeout_ms = supervisor->current->configuration.settings->gatepost.drain_timeout_ms;
 
+    tell_manager_of_end(supervisor, timeout_ms);
     log_line(LOG_LEVEL_NOTICE, "ending: sessions have %u s; a second signal ends at once",
              timeout_ms / 1000);
     supervisor->phase = PHASE_DRAIN_PROXIES;
+    watchdog_stop(&supervisor->watchdog);
     reload_close(supervisor);
     listener_set_close_public(&supervisor->current->listeners);
+    activation_deinit(&supervisor->activation);
     children_drain(&supervisor->children, true);
     uv_timer_start(&supervisor->drain_timer, drain_expired, (uint64_t)timeout_ms + KILL_GRACE_MS,
                    0);
@@ -403,6 +435,8 @@ static void children_changed(void *owner)
     if (supervisor->phase == PHASE_STARTING && children_all_ready(&supervisor->children))
         tell_ready(supervisor);
     if (supervisor->phase == PHASE_SERVING) {
+        if (watchdog_children_changed(&supervisor->watchdog))
+            supervisor_tell_manager(supervisor);
         supervisor_adjust_workers(supervisor);
         reload_step(supervisor);
     }
@@ -438,6 +472,9 @@ static void child_told(void *owner, struct child_process *child, struct span mes
         reload_step(supervisor);
     } else if (type == CHILD_REPORTED) {
         operator_told(supervisor, child, message);
+    } else if (type == CHILD_ALIVE) {
+        if (watchdog_answered(&supervisor->watchdog, child))
+            supervisor_tell_manager(supervisor);
     }
 }
 
@@ -569,6 +606,8 @@ static void close_all(struct supervisor *supervisor)
     if (supervisor->shared_fd >= 0)
         close(supervisor->shared_fd);
     explicit_bzero(&supervisor->keys, sizeof(supervisor->keys));
+    activation_deinit(&supervisor->activation);
+    notify_deinit(&supervisor->notify);
 }
 
 int supervisor_run(const char *path, struct configuration *configuration)
@@ -584,6 +623,9 @@ int supervisor_run(const char *path, struct configuration *configuration)
     log_sink_open(configuration->settings->gatepost.log);
     log_line(LOG_LEVEL_INFO, "gatepost %s starts", child_build());
     sigprocmask(SIG_BLOCK, &held, NULL);
+    notify_init(&supervisor.notify);
+    if (activation_init(&supervisor.activation) < 0)
+        return SUPERVISOR_CONFIGURATION;
     r = prepare(&supervisor);
     if (r < 0) {
         log_line(LOG_LEVEL_ERROR, "cannot start: %s", err_text(r));

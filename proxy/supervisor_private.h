@@ -4,10 +4,13 @@
 
 #include <uv.h>
 
+#include "proxy/activation.h"
 #include "proxy/children.h"
 #include "proxy/generation.h"
+#include "proxy/notify.h"
 #include "proxy/operator.h"
 #include "proxy/reload.h"
+#include "proxy/watchdog.h"
 
 enum phase { PHASE_STARTING, PHASE_SERVING, PHASE_DRAIN_PROXIES, PHASE_DRAIN_EMBEDDED, PHASE_DONE };
 
@@ -25,6 +28,9 @@ struct supervisor {
     struct socket_file control_socket; /* fd -1: there is none */
     struct operator_desk *desk;        /* NULL: there is none */
     time_t started;
+    struct activation activation; /* sockets that the service manager passed */
+    struct notify notify;
+    struct watchdog watchdog;
     uv_signal_t signals[4];
     uv_timer_t keys_timer, drain_timer;
     enum phase phase;
@@ -47,5 +53,8 @@ void supervisor_drain(struct supervisor *supervisor);
 /* Starts proxy workers where there are fewer than the settings in use ask for, retires those that
  * are too many or not fit, once others serve. */
 void supervisor_adjust_workers(struct supervisor *supervisor);
+
+/* Tells the service manager that all is served, with what, and how the last reload ended. */
+void supervisor_tell_manager(const struct supervisor *supervisor);
 
 #endif

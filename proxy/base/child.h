@@ -43,6 +43,8 @@ enum child_message {
     CHILD_RETIRED,   /* from the child: nobody new is let in */
     CHILD_OLDEST,    /* from a proxy worker: struct child_oldest; sessions that began with
                         configurations before that one have ended */
+    CHILD_PING,      /* to any child that is ready: is it alive? */
+    CHILD_ALIVE,     /* from the child, at once */
 };
 
 struct child_hello {

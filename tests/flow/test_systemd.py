@@ -6,7 +6,10 @@ import json
 import os
 import pathlib
 import re
+import signal
+import socket
 import subprocess
+import sys
 
 import pytest
 
@@ -15,6 +18,7 @@ import gatepost as library
 import messages
 import proc
 from ports import PORTS
+from wire import Wire
 
 UNITS = library.ROOT / "conf" / "systemd"
 
@@ -192,3 +196,231 @@ def test_what_only_root_could_do_is_told_to_a_service_of_another_user():
     assert "groups: games has no effect" in result.stderr and "SupplementaryGroups=" in result.stderr
     assert "groups: adm" not in result.stderr, "that one was given"
     assert "mail_user = mail has no effect" in result.stderr and "embedded.conf" in result.stderr
+
+
+# what the manager is told
+
+
+class Manager:
+    """The socket of a service manager. receive() gives the next message as {name: value}."""
+
+    def __init__(self, folder):
+        self.path = folder / "notify"
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(str(self.path))
+        self.received = []
+
+    def receive(self, timeout=30):
+        self.socket.settimeout(timeout)
+        message = dict(line.split("=", 1) for line in self.socket.recv(4096).decode().splitlines())
+        self.received.append(message)
+        return message
+
+    def until(self, **fields):
+        """Receives until a message has these fields, with values that begin so; returns it, and those before it."""
+        before = []
+        while True:
+            message = self.receive()
+            if all(message.get(name, "no").startswith(value) for name, value in fields.items()):
+                return message, before
+            before.append(message)
+
+
+@pytest.fixture
+def manager(folder):
+    manager = Manager(folder)
+    yield manager
+    manager.socket.close()
+
+
+def managed(gatepost, manager, watchdog_us=None, sections=None):
+    more = {"NOTIFY_SOCKET": str(manager.path)}
+    if watchdog_us:
+        more |= {"WATCHDOG_USEC": str(watchdog_us)}
+    prefix = ("sh", "-c", 'WATCHDOG_PID=$$ exec "$@"', "sh")
+    return gatepost(sections, environment=more, prefix=prefix)
+
+
+def test_the_manager_is_told_of_the_start_of_reloads_and_of_the_end(gatepost, manager):
+    gate = managed(gatepost, manager)
+    message, before = manager.until(READY="1")
+    assert before == [] and message["STATUS"].startswith("5 ports, 2 workers")
+    with Wire(gate.port("pop3")) as wire:
+        wire.expect("+OK")
+        good = gate.ini.read_text()
+
+        gate.ini.write_text(good + "[limits]\nmax_errors = 7\n")
+        gate.process.send_signal(signal.SIGHUP)
+        message, before = manager.until(RELOADING="1")
+        assert before == [] and int(message["MONOTONIC_USEC"]) > 0
+        message, before = manager.until(READY="1")
+        assert before == [] and "in use" in message["STATUS"]
+
+        gate.ini.write_text(good + "[limits]\nmax_errros = 7\n")
+        gate.process.send_signal(signal.SIGHUP)
+        manager.until(RELOADING="1")
+        message, before = manager.until(READY="1")
+        assert before == [] and "failed" in message["STATUS"] and "gatepost.ini:" in message["STATUS"]
+        wire.quit()
+    gate.stop()
+    message, before = manager.until(STOPPING="1")
+    assert before == [] and int(message["EXTEND_TIMEOUT_USEC"]) > 2_000_000, "drain_timeout is 2s"
+
+
+def test_no_child_inherits_the_managers_socket(gatepost, manager):
+    gate = managed(gatepost, manager, watchdog_us=60_000_000)
+    for pid in gate.workers() + gate.smtpd() + gate.pop3d():
+        variables = pathlib.Path(f"/proc/{pid}/environ").read_text()
+        assert "NOTIFY_SOCKET" not in variables and "WATCHDOG" not in variables
+        assert "PATH=" in variables
+
+
+@pytest.mark.parametrize("name", ["worker", "gatepost-pop3d"])
+def test_p5_a_process_that_hangs_is_replaced_and_the_watchdog_waits_for_that(gatepost, manager, name):
+    gate = managed(gatepost, manager, watchdog_us=1_000_000)
+    manager.until(WATCHDOG="1")
+    hung = (gate.workers() if name == "worker" else gate.pop3d())[0]
+    gate.kill(hung, signal.SIGSTOP)
+    with Wire(gate.port("smtp")) as wire:
+        wire.expect("220")
+        message, before = manager.until(STATUS=name)
+        assert "hangs" in message["STATUS"]
+        message, before = manager.until(WATCHDOG="1")
+        assert before == []
+        assert not proc.alive(hung) and re.search(f"{name}.* serves again", gate.log())
+        message, before = manager.until(READY="1")
+        assert "hangs" not in message["STATUS"]
+        wire.commands(("NOOP", "250"))
+    assert gate.log().count("hangs and is killed") == 1
+
+
+def test_a_supervisor_that_was_asleep_blames_nobody(gatepost, manager):
+    gate = managed(gatepost, manager, watchdog_us=1_000_000)
+    before = set(gate.processes())
+    for _ in range(3):
+        manager.until(WATCHDOG="1")  # right behind it, everybody is asked
+        gate.process.send_signal(signal.SIGSTOP)
+        with pytest.raises(TimeoutError):
+            manager.receive(timeout=0.8)
+        gate.process.send_signal(signal.SIGCONT)
+    manager.until(WATCHDOG="1")
+    assert set(gate.processes()) == before and "hangs" not in gate.log()
+
+
+# sockets that the manager passes
+
+
+def test_ports_that_systemd_holds_start_gatepost_and_are_served():
+    """systemd-socket-activate, a part of systemd: it binds, waits for a connection, and runs the program."""
+    gate = library.Gatepost({"gatepost": {"bind": "127.0.0.1"}})
+    try:
+        gate.prefix = ["systemd-socket-activate", "-E", "ASAN_OPTIONS", "-E", "UBSAN_OPTIONS"]
+        for name in ("pop3", "smtp"):
+            gate.prefix += ["-l", f"127.0.0.1:{gate.port(name)}"]
+        gate.start(wait=False)
+        gate.wait_for_log("Listening on 127.0.0.1", count=2)
+        with Wire(gate.port("smtp")) as wire:
+            wire.expect("220")
+            gate.wait_ready()
+            wire.quit()
+        message = messages.trap_message(8192)
+        clients.send(gate, "smtp", "starttls", message, host="127.0.0.1")
+        assert [messages.difference(message, messages.own_part(one))
+                for one in clients.fetch_all(gate, "pop3", "starttls", host="127.0.0.1")] == [""]
+        assert "LISTEN_" not in "".join(pathlib.Path(f"/proc/{pid}/environ").read_text() for pid in gate.processes())
+        gate.stop()
+    finally:
+        gate.stop(check=False)
+        gate.remove()
+
+
+PASS = """
+import os, sys
+high = [os.dup2(int(word), 200 + i) for i, word in enumerate(sys.argv[1].split(","))]
+for i, fd in enumerate(high):
+    os.dup2(fd, 3 + i)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(high)), LISTEN_FDNAMES=":".join(["test.socket"] * len(high)))
+os.closerange(3 + len(high), 300)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+class Ports:
+    """Sockets as systemd holds them, for a Gatepost to be passed."""
+
+    def __init__(self, gate, *ports):
+        self.sockets = [socket.create_server(("127.0.0.1", gate.port(port) if isinstance(port, str) else port))
+                        for port in ports]
+        gate.pass_fds = [one.fileno() for one in self.sockets]
+        gate.prefix = [sys.executable, "-c", PASS, ",".join(map(str, gate.pass_fds))]
+
+    def close(self):
+        for one in self.sockets:
+            one.close()
+
+
+@pytest.fixture
+def passed():
+    """A function: a Gatepost that is not started, and is passed these ports."""
+    made = []
+
+    def make(*ports):
+        gate = library.Gatepost({"gatepost": {"bind": "127.0.0.1"}}, users=())
+        made.append((gate, Ports(gate, *ports)))
+        return gate
+
+    yield make
+    for gate, ports in made:
+        try:
+            gate.stop()
+        finally:
+            gate.stop(check=False)
+            ports.close()
+            gate.remove()
+
+
+def test_p5_with_sockets_of_the_manager_a_restart_refuses_nobody(passed):
+    gate = passed("pop3", "pop3s", "smtp", "smtp-alt", "submission")
+    gate.start()
+    gate.stop()
+    with Wire(gate.port("pop3")) as first, Wire(gate.port("smtp")) as second:
+        gate.start()
+        first.expect("+OK")
+        second.expect("220")
+        first.quit()
+        second.quit()
+
+
+def test_what_is_not_passed_is_bound_as_usual(passed):
+    gate = passed("pop3")
+    gate.start()
+    for port, greeting in (("pop3", "+OK"), ("smtp", "220")):
+        with Wire(gate.port(port)) as wire:
+            wire.expect(greeting)
+            wire.quit()
+
+
+def test_a_socket_that_fits_no_listener_is_told_in_words_and_nothing_starts(passed):
+    gate = passed("pop3", "remote")
+    gate.start(wait=False)
+    assert gate.process.wait(30) == 78
+    assert re.search(rf"socket 127\.0\.0\.1:{gate.port('remote')} of test\.socket \(descriptor 4\) fits no listener: "
+                     r"\[backend remote\], which is behind \[listen remote\], has no address", gate.log())
+    gate.process = None
+    assert "ready" not in gate.log()
+
+
+def test_p6_a_reload_that_leaves_a_socket_of_the_manager_to_nobody_changes_nothing(passed):
+    gate = passed("pop3", "smtp")
+    gate.start()
+    good = gate.ini.read_text()
+    gate.ini.write_text(good + "[listen pop3]\nenabled = no\n")
+    gate.process.send_signal(signal.SIGHUP)
+    gate.wait_for_log("reload 1 failed: nothing was changed")
+    assert "fits no listener: [listen pop3] has enabled = no" in gate.log()
+    gate.ini.write_text(good + "[limits]\nmax_errors = 7\n")
+    gate.process.send_signal(signal.SIGHUP)
+    gate.wait_for_log("reload 2: in use")
+    with Wire(gate.port("pop3")) as wire:
+        wire.expect("+OK")
+        wire.quit()

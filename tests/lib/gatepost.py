@@ -117,11 +117,13 @@ def sanitizer_environment(folder):
 class Gatepost:
     def __init__(self, sections=None, users=(USER,), password=PASSWORD, ready_timeout=60, environment=None, build=None,
                  prefix=()):
-        """`prefix`: words before the program, such as ("prlimit", "--nofile=200:200")."""
+        """`prefix`: words before the program, such as ("prlimit", "--nofile=200:200"). A descriptor in `pass_fds` is
+        inherited."""
         self.build = pathlib.Path(build) if build else BUILD
         self.folder = make_folder()
         self.password = password
         self.prefix = prefix
+        self.pass_fds = ()
         self.process = None
         self.ready_timeout = ready_timeout
         self.environment = {**os.environ, **sanitizer_environment(self.folder), **(environment or {})}
@@ -188,7 +190,7 @@ class Gatepost:
         self._stderr = open(self.folder / "log", "ab")
         self.process = subprocess.Popen([*self.prefix, self.build / "proxy" / "gatepost", "-c", self.ini],
                                         cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL,
-                                        stdout=self._stderr, stderr=self._stderr)
+                                        stdout=self._stderr, stderr=self._stderr, pass_fds=self.pass_fds)
         if wait:
             self.wait_ready()
         return self

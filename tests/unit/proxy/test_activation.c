@@ -376,17 +376,21 @@ static void a_socket_that_fits_no_listener_is_an_error_in_words(void **state)
     for (size_t i = 0; i < COUNT(strays); i++) {
         struct settings *settings;
         struct activation activation;
+        char room[1024];
+        struct text told = TEXT_OVER(room);
         const char *words;
 
         pass((enum kind[]){ TCP4 }, 1, "gatepost.socket");
         settings = settings_with(ports[0] + strays[i].above, strays[i].more);
         assert_int_equal(activation_init(&activation), 0);
         listen_to_log();
-        assert_int_equal(activation_check(&activation, settings), -EINVAL);
+        assert_int_equal(activation_check(&activation, settings, &told), -EINVAL);
         words = logged();
         if (!strstr(words, strays[i].words) || !strstr(words, "socket 127.0.0.1:") ||
             !strstr(words, "gatepost.socket (descriptor 3)") || !strstr(words, "systemctl edit"))
             fail_msg("%s: %s", strays[i].name, words);
+        if (!strstr(text_str(&told), strays[i].words))
+            fail_msg("%s: whoever asked for a reload was told \"%s\"", strays[i].name, told.data);
         activation_deinit(&activation);
         settings_free(settings);
     }
@@ -405,8 +409,12 @@ static void those_that_were_taken_are_right(void **state)
     address = loopback4(ports[0]);
     close(activation_take(&activation, &address, 10));
     listen_to_log();
-    assert_int_equal(activation_check(&activation, settings), 0);
+    assert_int_equal(activation_check(&activation, settings, NULL), 0);
     assert_string_equal(logged(), "");
+    activation_offer(&activation);
+    listen_to_log();
+    assert_int_equal(activation_check(&activation, settings, NULL), -EINVAL);
+    logged();
     activation_deinit(&activation);
     settings_free(settings);
 }
