@@ -56,11 +56,11 @@ static int send_addresses(struct child_process *child, const struct child_addres
     return r;
 }
 
-/* Does it run, with this configuration? */
+/* Does it run with this configuration, or was it told to? */
 static bool is_reader(const struct bulletin *bulletin, const struct child_process *child)
 {
     return bulletin->begun && child->control && child_is_proxy(child) && !child->retired &&
-           child->number == bulletin->number;
+           !child->unfit && (child->number == bulletin->number || child->asked == bulletin->number);
 }
 
 /* ... and is it not to be told all anyway? */

@@ -30,7 +30,7 @@ bool bulletin_settled(const struct bulletin *bulletin);
 void bulletin_begin(struct bulletin *bulletin);
 void bulletin_renumber(struct bulletin *bulletin, uint32_t number);
 
-/* A worker has started, or has got the configuration: sends it all that is known now,
+/* A worker has started, or was told to take the configuration: sends it all that is known now,
  * CHILD_ADDRESSES last. One that starts serves when it has that. */
 void bulletin_tell(struct bulletin *bulletin, struct child_process *child);
 

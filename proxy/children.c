@@ -144,6 +144,7 @@ void children_start_one(struct child_process *child)
         return;
     child->ready = child->mute = false;
     child->number = child->oldest = child->plan.hello.number;
+    child->asked = 0;
     child->started_ms = uv_now(children->loop);
     r = control_start(children->loop, &start, &child->control);
     if (r < 0) {

@@ -433,10 +433,12 @@ static void ask_workers(struct supervisor *supervisor)
 
         if (!is_to_swap(supervisor, child) || child->asked == supervisor->current->number)
             continue;
-        if (send_reload(supervisor, child) == 0)
-            child->asked = supervisor->current->number;
-        else
+        if (send_reload(supervisor, child) < 0) {
             all = false;
+            continue;
+        }
+        child->asked = supervisor->current->number;
+        bulletin_tell(supervisor->current->bulletin, child);
     }
     if (all)
         uv_timer_stop(&supervisor->reload.resend);
@@ -482,7 +484,6 @@ void reload_answered(struct supervisor *supervisor, struct child_process *child,
     }
     if (answer->status == 0) {
         child->number = answer->number;
-        bulletin_tell(supervisor->current->bulletin, child);
     } else if (answer->status == -EBUSY) {
         child->asked = 0; /* it is at work on one of before */
         uv_timer_start(&supervisor->reload.resend, resend_due, RESEND_MS, RESEND_MS);

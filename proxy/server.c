@@ -255,11 +255,11 @@ static bool take_message(struct server *server, bool *ret_gone)
     memcpy(&type, message, sizeof(type));
     if (type == CHILD_KEYS && (size_t)size >= sizeof(type) + sizeof(server->keys))
         memcpy(&server->keys, message + size - sizeof(server->keys), sizeof(server->keys));
-    else if (type == CHILD_ADDRESSES)
+    else if (type == CHILD_ADDRESSES && !server->deaf)
         server->has_addresses =
             service_take_addresses(server->service, span_of(message, (size_t)size)) ||
             server->has_addresses;
-    else if (type == CHILD_ROUTE)
+    else if (type == CHILD_ROUTE && !server->deaf)
         service_take_route(server->service, span_of(message, (size_t)size),
                            fds.count == 1 ? fds.fds[0] : -1);
     else if (type == CHILD_REPORT)
@@ -290,6 +290,15 @@ static void on_control(uv_poll_t *handle, int status, int events)
         return;
     uv_poll_stop(handle); /* the supervisor is gone */
     drain(server);
+}
+
+void server_hear(struct server *server)
+{
+    bool gone;
+
+    uv_poll_start(&server->control, UV_READABLE, on_control); /* which sees the end, too */
+    while (!server->reloading && take_message(server, &gone))
+        ;
 }
 
 /* Right behind HELLO come the ticket keys, then what names stand for: nobody is served before they

@@ -33,9 +33,10 @@ struct server {
     uv_timer_t drain_timer;
     uint32_t drain_ms;
     bool has_addresses; /* the first CHILD_ADDRESSES has come */
-    bool reloading;     /* a new configuration is being made */
-    bool retired;       /* nobody new is let in; it ends with the last session, whenever that is */
-    int log_level;      /* of the settings, when it was looked at last; -1: never */
+    bool reloading;     /* a new configuration is being made; the control channel waits */
+    bool deaf; /* a reload has failed: routes and addresses are of a configuration that it lacks */
+    bool retired;  /* nobody new is let in; it ends with the last session, whenever that is */
+    int log_level; /* of the settings, when it was looked at last; -1: never */
     bool draining, stopped;
     char reply_room[DIALOGUE_REPLY_MAX];
 };
@@ -63,6 +64,9 @@ void server_reload(struct server *server, struct span message, struct child_fds 
 
 /* A service that sessions may get: the supervisor is told when older ones have ended. */
 void server_adopt(struct server *server, struct service *service, uint32_t number);
+
+/* Behind a reload: reads what has been said meanwhile, and listens again. */
+void server_hear(struct server *server);
 
 /* What the settings of server->service say about the worker as a whole. */
 void server_apply_limits(struct server *server);

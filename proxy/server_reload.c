@@ -3,7 +3,8 @@
  * Happy path: the bundle is read and the snapshot made beside the loop (certificates and keys take
  * milliseconds); then a service is made of it, sockets that are new are listened on, and in one
  * turn of the loop all listeners lead to the new service and those that are not named any more are
- * closed. Sessions keep the service that they began with. What fails on the way changes nothing,
+ * closed. Routes and addresses wait in the control channel and are read in the same turn. Sessions
+ * keep the service that they began with. What fails on the way changes nothing,
  * and the supervisor is told. */
 #include <errno.h>
 #include <stdlib.h>
@@ -148,6 +149,8 @@ static void made(uv_work_t *work, int status)
     if (r == 0)
         r = put_in_use(reload);
     server->reloading = false;
+    server->deaf = r < 0;
+    server_hear(server);
     answer(server, reload->number, r);
     free_reload(reload);
 }
@@ -162,6 +165,7 @@ void server_reload(struct server *server, struct span message, struct child_fds 
     reload = calloc(1, sizeof(*reload));
     if (!reload || server->reloading || fds->count != (size_t)about.listener_count + 1) {
         free(reload);
+        server->deaf = server->deaf || !server->reloading;
         answer(server, about.number, server->reloading ? -EBUSY : -EPROTO);
         return;
     }
@@ -171,8 +175,11 @@ void server_reload(struct server *server, struct span message, struct child_fds 
     reload->fds = *fds;
     fds->count = 0; /* they are ours now */
     server->reloading = true;
+    uv_poll_stop(&server->control);
     if (uv_queue_work(server->uv, &reload->work, make_snapshot, made) < 0) {
         server->reloading = false;
+        server->deaf = true;
+        server_hear(server);
         answer(server, about.number, -ENOMEM);
         free_reload(reload);
     }

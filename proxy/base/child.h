@@ -37,8 +37,9 @@ enum child_message {
     CHILD_RELOAD,    /* to a proxy worker: struct child_reload; descriptors: the bundle, then all
                         listening sockets in the order of its table, also those that it has */
     CHILD_RELOADED,  /* from the worker: struct child_reloaded; with status 0 new sessions get the
-                        new  configuration, else nothing has changed. The addresses and routes of the
-                        new one are sent behind it */
+                        new configuration, else nothing has changed. The routes and addresses of
+                        the new one are sent right behind CHILD_RELOAD: the worker reads them when
+                        it has swapped, before anybody is served */
     CHILD_RETIRE,    /* to the child: no new session; end after those that run, whenever that is */
     CHILD_RETIRED,   /* from the child: nobody new is let in */
     CHILD_OLDEST,    /* from a proxy worker: struct child_oldest; sessions that began with
