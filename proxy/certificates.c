@@ -3,8 +3,8 @@
  *
  * Happy path: the pairs of `certificate` and `key` are one identity; of a `directory`, those for
  * the same names with different kinds of keys. What is wrong with one that a section names is an
- * error; in a directory it is a warning and the pair is left out, because others must not pay for
- * it. Of two that would do the same, the one that is valid longer stays. */
+ * error; in a directory it is a warning, and the pair stays what it was or is left out, because
+ * others must not pay for it. Of two that would do the same, the one that is valid longer stays. */
 #include "proxy/certificates.h"
 
 #include <errno.h>
@@ -26,6 +26,7 @@ struct pair {
     struct tls_card card;
     size_t number; /* of its identity */
     bool good;
+    bool kept; /* the files are of no use: it is what they held before */
 };
 
 struct section {
@@ -46,6 +47,7 @@ struct load {
     const struct settings *settings;
     struct diagnostics *diagnostics;
     struct file_stamps *stamps;
+    const struct certificates_before *before; /* NULL: none */
     struct section *section;
 };
 
@@ -209,9 +211,74 @@ static void number(const struct load *load, struct pair *pair)
         section->numbers++;
 }
 
+/* The same folder among others. */
+static const struct section *find_section(const struct certificates *certificates,
+                                          const struct section *wanted)
+{
+    for (size_t i = 0; i < certificates->count; i++) {
+        const struct section *section = &certificates->sections[i];
+
+        if (section->files && strcmp(section->tls->name, wanted->tls->name) == 0)
+            return section;
+    }
+    return NULL;
+}
+
+static const struct pair *find_pair(const struct section *section, const struct pair *wanted)
+{
+    for (size_t i = 0; section && i < section->count; i++)
+        if (strcmp(section->pairs[i].certificate_path, wanted->certificate_path) == 0)
+            return &section->pairs[i];
+    return NULL;
+}
+
+/* Copies one of the two halves of a pair out of the bundle that it is in. */
+static bool copy_former(const struct certificates_before *before, const struct section *section,
+                        const struct pair *pair, const char *what, struct pem_file *ret_file)
+{
+    char name[300];
+    size_t place = 0; /* of those with the same number, one for each kind of key */
+    struct span content;
+
+    for (const struct pair *other = section->pairs; other < pair; other++)
+        place += other->good && other->number == pair->number;
+    snprintf(name, sizeof(name), "tls/%s/%zu/%s", section->tls->name, pair->number, what);
+    if (!bundle_find(before->bundle, name, place, &content))
+        return false;
+    pem_file_drop(ret_file);
+    ret_file->data = malloc(content.size + 1);
+    if (!ret_file->data)
+        return false;
+    memcpy(ret_file->data, content.data, content.size);
+    ret_file->size = content.size;
+    return true;
+}
+
+/* A bad certificate never replaces a good one: what the files held stays in use. */
+static void keep_former(const struct load *load, struct pair *pair)
+{
+    const struct section *section =
+        load->before ? find_section(load->before->certificates, load->section) : NULL;
+    const struct pair *former = find_pair(section, pair);
+    char room[512];
+    struct text words = TEXT_OVER(room);
+
+    if (!former || !former->good ||
+        !copy_former(load->before, section, former, "certificate", &pair->certificate) ||
+        !copy_former(load->before, section, former, "key", &pair->key))
+        return;
+    pair->good = pair->kept = tls_store_judge(pem_file_span(&pair->certificate),
+                                              pem_file_span(&pair->key), &words, &pair->card) == 0;
+    if (pair->kept)
+        tell(load, DIAGNOSTIC_WARNING, "directory", pair->certificate_path,
+             "what was there before stays in use");
+}
+
 static void load_from_directory(const struct load *load, struct pair *pair)
 {
     load_pair(load, pair);
+    if (!pair->good)
+        keep_former(load, pair);
     if (pair->good && !*pair->card.names) {
         tell(load, DIAGNOSTIC_WARNING, "directory", pair->certificate_path,
              "there is no DNS name in it, so that no client would get it");
@@ -254,7 +321,8 @@ static int load_directory(const struct load *load)
 /* --- all of them --- */
 
 int certificates_load(const struct settings *settings, struct diagnostics *diagnostics,
-                      struct file_stamps *stamps, struct certificates **ret_certificates)
+                      struct file_stamps *stamps, const struct certificates_before *before,
+                      struct certificates **ret_certificates)
 {
     struct certificates *certificates = calloc(1, sizeof(*certificates));
     int r = 0;
@@ -265,7 +333,7 @@ int certificates_load(const struct settings *settings, struct diagnostics *diagn
     if (!certificates->sections)
         r = -ENOMEM;
     for (size_t i = 0; r == 0 && i < settings->tls_count; i++) {
-        struct load load = { settings, diagnostics, stamps, &certificates->sections[i] };
+        struct load load = { settings, diagnostics, stamps, before, &certificates->sections[i] };
 
         certificates->count++;
         load.section->tls = &settings->tls[i];
@@ -276,6 +344,37 @@ int certificates_load(const struct settings *settings, struct diagnostics *diagn
     else
         *ret_certificates = certificates;
     return r;
+}
+
+static bool is_bad(const struct pair *pair)
+{
+    return !pair->good || pair->kept;
+}
+
+static bool is_unsettled(const struct section *now, const struct section *before)
+{
+    for (size_t i = 0; i < now->count; i++) {
+        const struct pair *former = find_pair(before, &now->pairs[i]);
+
+        if (is_bad(&now->pairs[i]) && !(former && is_bad(former)))
+            return true;
+    }
+    for (size_t i = 0; i < before->count; i++)
+        if (before->pairs[i].good && !find_pair(now, &before->pairs[i]))
+            return true;
+    return false;
+}
+
+bool certificates_unsettled(const struct certificates *now, const struct certificates *before)
+{
+    for (size_t i = 0; i < now->count; i++) {
+        const struct section *section = &now->sections[i];
+        const struct section *former = section->files ? find_section(before, section) : NULL;
+
+        if (former && is_unsettled(section, former))
+            return true;
+    }
+    return false;
 }
 
 size_t certificates_left_out(const struct certificates *certificates)
@@ -325,13 +424,25 @@ int certificates_add(const struct certificates *certificates, int fd)
     return r;
 }
 
-static void drop_section(struct section *section)
+static void forget_section(struct section *section)
 {
     for (size_t i = 0; i < section->count; i++) {
         pem_file_drop(&section->pairs[i].certificate);
         pem_file_drop(&section->pairs[i].key);
-        free(section->pairs[i].card.names);
     }
+}
+
+void certificates_forget(struct certificates *certificates)
+{
+    for (size_t i = 0; certificates && i < certificates->count; i++)
+        forget_section(&certificates->sections[i]);
+}
+
+static void drop_section(struct section *section)
+{
+    forget_section(section);
+    for (size_t i = 0; i < section->count; i++)
+        free(section->pairs[i].card.names);
     free(section->pairs);
     certificate_directory_free(section->files, section->file_count);
 }

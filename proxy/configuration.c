@@ -103,8 +103,25 @@ static void check_ports(const struct settings *settings, struct diagnostics *dia
                         "unix:/path or host:port of a server)");
 }
 
-int configuration_load(const char *path, struct diagnostics *diagnostics,
-                       struct configuration *ret_configuration)
+/* Certificates and keys, then CAs. 0 or -ENOMEM. */
+static int load_keys(struct configuration *configuration, const struct configuration_before *before,
+                     struct diagnostics *diagnostics)
+{
+    struct bundle bundle = { NULL, 0 };
+    struct certificates_before former = { .bundle = &bundle };
+    int r = before ? bundle_read(before->bundle_fd, &bundle) : 0;
+
+    if (before)
+        former.certificates = before->configuration->certificates;
+    if (r == 0)
+        r = certificates_load(configuration->settings, diagnostics, &configuration->files,
+                              before ? &former : NULL, &configuration->certificates);
+    bundle_free(&bundle);
+    return r < 0 ? r : load_all_cas(configuration, diagnostics);
+}
+
+int configuration_load(const char *path, const struct configuration_before *before,
+                       struct diagnostics *diagnostics, struct configuration *ret_configuration)
 {
     struct configuration configuration = { .settings = NULL };
     size_t errors_before = diagnostics->errors;
@@ -116,10 +133,7 @@ int configuration_load(const char *path, struct diagnostics *diagnostics,
     sound = diagnostics->errors == errors_before;
     for (size_t i = 0; i < ADDRESS_SLOTS_MAX; i++)
         configuration.slots[i] = (uint16_t)i;
-    r = certificates_load(configuration.settings, diagnostics, &configuration.files,
-                          &configuration.certificates);
-    if (r == 0)
-        r = load_all_cas(&configuration, diagnostics);
+    r = load_keys(&configuration, before, diagnostics);
     if (r == 0) {
         if (sound) /* else a mistake in the file may be the cause */
             check_ports(configuration.settings, diagnostics);
@@ -140,35 +154,55 @@ void configuration_drop_keys(struct configuration *configuration)
 {
     const struct settings *settings = configuration->settings;
 
-    certificates_free(configuration->certificates);
-    configuration->certificates = NULL;
+    certificates_forget(configuration->certificates);
     for (size_t i = 0; configuration->cas && i < settings->backend_count + 1; i++)
         pem_file_drop(&configuration->cas[i]);
     free(configuration->cas);
     configuration->cas = NULL;
 }
 
-int configuration_load_keys(struct configuration *configuration, struct diagnostics *diagnostics)
+int configuration_load_keys(struct configuration *configuration, int bundle_fd,
+                            struct diagnostics *diagnostics)
 {
+    struct configuration in_use = *configuration;
+    struct configuration_before before = { &in_use, bundle_fd };
     size_t errors_before = diagnostics->errors;
     int r;
 
     configuration_drop_keys(configuration);
     file_stamps_deinit(&configuration->files);
-    r = certificates_load(configuration->settings, diagnostics, &configuration->files,
-                          &configuration->certificates);
-    if (r == 0)
-        r = load_all_cas(configuration, diagnostics);
+    configuration->certificates = NULL;
+    r = load_keys(configuration, &before, diagnostics);
     if (r == 0 && diagnostics->errors > errors_before)
         r = -EINVAL;
+    configuration->former = in_use.certificates;
     if (r < 0)
-        configuration_drop_keys(configuration);
+        configuration_settle_keys(configuration, false);
     return r;
+}
+
+bool configuration_unsettled(const struct configuration *configuration)
+{
+    return certificates_unsettled(configuration->certificates, configuration->former);
+}
+
+void configuration_settle_keys(struct configuration *configuration, bool take)
+{
+    struct certificates *taken = take ? configuration->certificates : configuration->former;
+
+    certificates_free(take ? configuration->former : configuration->certificates);
+    configuration->certificates = taken;
+    configuration->former = NULL;
+    if (!take)
+        configuration_drop_keys(configuration);
 }
 
 void configuration_deinit(struct configuration *configuration)
 {
     configuration_drop_keys(configuration);
+    certificates_free(configuration->certificates);
+    certificates_free(configuration->former);
+    configuration->certificates = configuration->former = NULL;
     file_stamps_deinit(&configuration->files);
     settings_free(configuration->settings);
     configuration->settings = NULL;

@@ -16,21 +16,36 @@
 
 struct configuration {
     struct settings *settings;
-    struct certificates *certificates; /* NULL once dropped */
+    struct certificates *certificates; /* without keys once they are dropped */
+    struct certificates *former;       /* until configuration_settle_keys() */
     struct pem_file *cas;     /* one for each of settings->backends, then the system's; likewise */
     struct file_stamps files; /* that were read for these two */
     struct privileges privileges;
     uint16_t slots[ADDRESS_SLOTS_MAX]; /* the health slot of each address slot (proxy/health.h) */
 };
 
-/* Every error and warning goes to `diagnostics`. 0, -EINVAL when there is any error (nothing is
- * written to *ret_configuration then), or -ENOMEM. */
-int configuration_load(const char *path, struct diagnostics *diagnostics,
-                       struct configuration *ret_configuration);
+/* The configuration in use, and the bundle that its keys are in. */
+struct configuration_before {
+    const struct configuration *configuration;
+    int bundle_fd;
+};
 
-/* Reads certificates, keys and CAs again, with the settings as they are. 0, -EINVAL when one cannot
- * be used, or -ENOMEM: they are dropped then. The stamps are those of this reading in any case. */
-int configuration_load_keys(struct configuration *configuration, struct diagnostics *diagnostics);
+/* `before`: NULL where there is none. Every error and warning goes to `diagnostics`. 0, -EINVAL
+ * when there is any error (nothing is written to *ret_configuration then), or -ENOMEM. */
+int configuration_load(const char *path, const struct configuration_before *before,
+                       struct diagnostics *diagnostics, struct configuration *ret_configuration);
+
+/* Reads certificates, keys and CAs again, with the settings as they are; those in use are in this
+ * bundle. 0: configuration_settle_keys() is to follow. -EINVAL when one cannot be used, or -ENOMEM:
+ * they are dropped then. The stamps are those of this reading in any case. */
+int configuration_load_keys(struct configuration *configuration, int bundle_fd,
+                            struct diagnostics *diagnostics);
+
+/* Is something in a folder of certificates worse than it was? */
+bool configuration_unsettled(const struct configuration *configuration);
+
+/* Those that were read are in use from now on, or they are dropped. */
+void configuration_settle_keys(struct configuration *configuration, bool take);
 
 void configuration_deinit(struct configuration *configuration);
 

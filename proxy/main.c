@@ -192,7 +192,7 @@ static int check(const char *path, bool with_probe)
     int r, code = EX_CONFIG;
 
     diagnostics_init(&diagnostics);
-    r = configuration_load(path, &diagnostics, &configuration);
+    r = configuration_load(path, NULL, &diagnostics, &configuration);
     diagnostics_print(&diagnostics, stderr);
     if (r == 0) {
         listener_set_tell_closed(configuration.settings, NULL);
@@ -239,7 +239,7 @@ static int run_supervisor(const char *path)
     int r;
 
     diagnostics_init(&diagnostics);
-    r = configuration_load(path, &diagnostics, &configuration);
+    r = configuration_load(path, NULL, &diagnostics, &configuration);
     diagnostics_print(&diagnostics, stderr);
     diagnostics_deinit(&diagnostics);
     if (r < 0)

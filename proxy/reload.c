@@ -606,6 +606,8 @@ void reload_names_settled(void *owner)
 static void read_settings(struct supervisor *supervisor)
 {
     struct reload *reload = &supervisor->reload;
+    struct configuration_before before = { &supervisor->current->configuration,
+                                           supervisor->current->proxy_bundle };
     struct configuration configuration;
     struct diagnostics diagnostics;
     char room[WORDS_ROOM], *words;
@@ -613,7 +615,7 @@ static void read_settings(struct supervisor *supervisor)
     int r;
 
     diagnostics_init(&diagnostics);
-    r = configuration_load(supervisor->path, &diagnostics, &configuration);
+    r = configuration_load(supervisor->path, &before, &diagnostics, &configuration);
     words = log_diagnostics(&diagnostics);
     diagnostics_deinit(&diagnostics);
     if (r < 0) {
@@ -647,24 +649,37 @@ static void half_due(uv_timer_t *timer)
     reload_begin(timer->data, RELOAD_CERTIFICATES);
 }
 
-/* They may be half-written: nothing is said at first. */
-static void certificates_are_bad(struct supervisor *supervisor,
-                                 const struct diagnostics *diagnostics)
+/* What is wrong may be half-written: nothing is said at first. */
+static bool may_be_at_work(struct supervisor *supervisor)
 {
     struct reload *reload = &supervisor->reload;
     uint64_t now_ms = uv_now(&supervisor->loop);
 
     if (reload->half_since_ms == 0)
         reload->half_since_ms = now_ms;
-    if (!reload->half_told && now_ms - reload->half_since_ms < HALF_MS) {
-        reload->number--; /* it is none that anybody was told of */
-        uv_timer_start(&reload->half, half_due, HALF_TRY_MS, 0);
-        end(supervisor);
-        return;
-    }
+    return !reload->half_told && now_ms - reload->half_since_ms < HALF_MS;
+}
+
+/* It is no reload that anybody is told of. */
+static void end_silently(struct supervisor *supervisor)
+{
+    supervisor->reload.number--;
+    end(supervisor);
+}
+
+static void read_them_later(struct supervisor *supervisor)
+{
+    uv_timer_start(&supervisor->reload.half, half_due, HALF_TRY_MS, 0);
+    end_silently(supervisor);
+}
+
+static void certificates_are_bad(struct supervisor *supervisor,
+                                 const struct diagnostics *diagnostics)
+{
+    struct reload *reload = &supervisor->reload;
+
     if (reload->half_told) { /* another state, as bad as the one before */
-        reload->number--;
-        end(supervisor);
+        end_silently(supervisor);
         return;
     }
     reload->half_told = true;
@@ -679,8 +694,7 @@ static void certificates_are_the_same(struct supervisor *supervisor)
         log_line(LOG_LEVEL_NOTICE, "certificates and keys are as they were again");
     reload->half_told = false;
     reload->half_since_ms = 0;
-    reload->number--;
-    end(supervisor);
+    end_silently(supervisor);
 }
 
 static void use_certificates(struct supervisor *supervisor, int bundle_fd)
@@ -701,24 +715,46 @@ static void use_certificates(struct supervisor *supervisor, int bundle_fd)
     reload_step(supervisor);
 }
 
-static void read_certificates(struct supervisor *supervisor)
+/* They were read, and may be put in use. */
+static void compare_certificates(struct supervisor *supervisor, bool unsettled,
+                                 const struct diagnostics *diagnostics)
 {
     struct generation *current = supervisor->current;
-    struct diagnostics diagnostics;
-    int r, fd;
+    int fd = generation_make_bundle(current);
 
-    diagnostics_init(&diagnostics);
-    r = configuration_load_keys(&current->configuration, &diagnostics);
-    certificate_watch_follow(supervisor->reload.watch, &current->configuration.files);
-    fd = r < 0 ? r : generation_make_bundle(current);
-    if (fd < 0)
-        certificates_are_bad(supervisor, &diagnostics);
-    else if (bundle_same(current->proxy_bundle, fd)) {
+    if (fd < 0) {
+        certificates_are_bad(supervisor, diagnostics);
+    } else if (bundle_same(current->proxy_bundle, fd)) {
         close(fd);
+        if (unsettled) /* what is bad in a folder did not replace what was good */
+            free(log_diagnostics(diagnostics));
         certificates_are_the_same(supervisor);
     } else {
-        free(log_diagnostics(&diagnostics)); /* warnings */
+        free(log_diagnostics(diagnostics)); /* warnings */
         use_certificates(supervisor, fd);
+    }
+}
+
+static void read_certificates(struct supervisor *supervisor)
+{
+    struct configuration *configuration = &supervisor->current->configuration;
+    struct diagnostics diagnostics;
+    bool unsettled;
+    int r;
+
+    diagnostics_init(&diagnostics);
+    r = configuration_load_keys(configuration, supervisor->current->proxy_bundle, &diagnostics);
+    certificate_watch_follow(supervisor->reload.watch, &configuration->files);
+    unsettled = r < 0 || configuration_unsettled(configuration);
+    if (unsettled && may_be_at_work(supervisor)) {
+        if (r == 0)
+            configuration_settle_keys(configuration, false);
+        read_them_later(supervisor);
+    } else if (r < 0) {
+        certificates_are_bad(supervisor, &diagnostics);
+    } else {
+        configuration_settle_keys(configuration, true);
+        compare_certificates(supervisor, unsettled, &diagnostics);
     }
     diagnostics_deinit(&diagnostics);
 }

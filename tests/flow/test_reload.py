@@ -424,6 +424,44 @@ def test_a_key_and_a_certificate_one_after_the_other_give_no_line_of_error(gatep
     assert "error" not in gate.log() and "failed" not in gate.log(), gate.log()[-3000:]
 
 
+def folder_of_customers(folder, *names):
+    """A folder with a certificate for each; returns it and the chains."""
+    folder = folder / "customers"
+    folder.mkdir()
+    chains = {}
+    for name in names:
+        chains[name], key = new_certificate((name,))
+        replace(folder / f"{name}.pem", chains[name] + key)
+    return folder, chains
+
+
+def test_p6_a_broken_certificate_in_a_folder_leaves_what_it_was_in_use_and_others_change(gatepost, folder):
+    customers, chains = folder_of_customers(folder, "a.example", "b.example")
+    gate = gatepost({"tls customers": {"directory": customers}})
+
+    def shown():
+        return {name: serial(gate, name=name) for name in chains}
+
+    def wanted():
+        return {name: serial_of(chain) for name, chain in chains.items()}
+
+    assert shown() == wanted()
+    chains["b.example"], key = new_certificate(("b.example",))
+    replace(customers / "a.example.pem", b"nothing of use")
+    replace(customers / "b.example.pem", chains["b.example"] + key)
+    proc.wait_until(lambda: shown() == wanted(), 40, "the new b.example beside the old a.example")
+    assert re.search(r"warning .*a\.example\.pem: what was there before stays in use", gate.log())
+    assert "error" not in gate.log()
+    reload(gate, {"listen smtp-alt": {"enabled": "no"}})
+    assert shown() == wanted()
+    chains["a.example"], key = new_certificate(("a.example",))
+    replace(customers / "a.example.pem", chains["a.example"] + key)
+    proc.wait_until(lambda: shown() == wanted(), 40, "the new a.example")
+    chains["c.example"], key = new_certificate(("c.example",))
+    replace(customers / "c.example.pem", chains["c.example"] + key)
+    proc.wait_until(lambda: shown() == wanted(), 40, "c.example")
+
+
 def test_a_half_written_key_fails_a_reload_that_is_asked_for(gatepost):
     gate = gatepost()
     shown = serial(gate)

@@ -107,7 +107,9 @@ struct loaded {
     struct diagnostics diagnostics;
 };
 
-static void load(struct loaded *loaded, const char *tls)
+/* `before` may be NULL. */
+static void load_over(struct loaded *loaded, const char *tls,
+                      const struct certificates_before *before)
 {
     char text[1500], expanded[3000];
 
@@ -124,8 +126,13 @@ static void load(struct loaded *loaded, const char *tls)
     diagnostics_deinit(&loaded->diagnostics); /* passwords without TLS and the like */
     diagnostics_init(&loaded->diagnostics);
     assert_int_equal(certificates_load(loaded->settings, &loaded->diagnostics, &loaded->stamps,
-                                       &loaded->certificates),
+                                       before, &loaded->certificates),
                      0);
+}
+
+static void load(struct loaded *loaded, const char *tls)
+{
+    load_over(loaded, tls, NULL);
 }
 
 static void unload(struct loaded *loaded)
@@ -136,17 +143,23 @@ static void unload(struct loaded *loaded)
     diagnostics_deinit(&loaded->diagnostics);
 }
 
-/* The store that a worker makes of the bundle. */
-static struct tls_store *store_of(const struct loaded *loaded)
+static void bundle_of(const struct loaded *loaded, struct bundle *ret_bundle)
 {
     int fd = bundle_create();
-    struct tls_store *store;
-    struct bundle bundle;
 
     assert_int_equal(certificates_add(loaded->certificates, fd), 0);
     assert_int_equal(bundle_seal(fd), 0);
-    assert_int_equal(bundle_read(fd, &bundle), 0);
+    assert_int_equal(bundle_read(fd, ret_bundle), 0);
     close(fd);
+}
+
+/* The store that a worker makes of the bundle. */
+static struct tls_store *store_of(const struct loaded *loaded)
+{
+    struct tls_store *store;
+    struct bundle bundle;
+
+    bundle_of(loaded, &bundle);
     assert_int_equal(tls_store_new(loaded->settings, &bundle, &store), 0);
     bundle_free(&bundle);
     return store;
@@ -462,6 +475,149 @@ static void files_and_folders_are_read_and_what_is_bad_is_told(void **state)
     }
 }
 
+/* What happens to the files between two readings, and what becomes of it. */
+static const struct change_row {
+    const char *name;
+    struct file before[4], then[4]; /* a path that ends with "-": that file is removed */
+    const char *words;              /* of the second reading */
+    bool unsettled;
+    unsigned a, b; /* as of row */
+} changes[] = {
+    { "nothing", { { "d/a.pem", &a, "ck" } }, { { NULL } }, "", false, TLS_KIND_ECDSA, 0 },
+    { "a newer certificate",
+      { { "d/a.pem", &a, "ck" } },
+      { { "d/a.pem", &a_newer, "ck" } },
+      "",
+      false,
+      TLS_KIND_ECDSA,
+      0 },
+    { "half of a file",
+      { { "d/a.pem", &a, "ck" }, { "d/b.pem", &b, "ck" } },
+      { { "d/a.pem", &a_newer, "c" } },
+      AT("a.pem: there is no private key in it, and no file .key beside it\n")
+          AT("a.pem: what was there before stays in use\n"),
+      true,
+      TLS_KIND_ECDSA,
+      TLS_KIND_ECDSA },
+    { "a key of another certificate, beside a new one of somebody else",
+      { { "d/a.crt", &a, "c" }, { "d/a.key", &a, "k" } },
+      { { "d/a.key", &a_newer, "k" }, { "d/b.pem", &b, "ck" } },
+      AT("a.key: the private key does not belong to the certificate (key values mismatch)\n")
+          AT("a.crt: what was there before stays in use\n"),
+      true,
+      TLS_KIND_ECDSA,
+      TLS_KIND_ECDSA },
+    { "one of two kinds is broken",
+      { { "d/1.pem", &a, "ck" }, { "d/2.pem", &a_rsa, "ck" }, { "d/3.pem", &b, "ck" } },
+      { { "d/2.pem", NULL, "" } },
+      AT("2.pem: there is no private key in it, and no file .key beside it\n")
+          AT("2.pem: what was there before stays in use\n"),
+      true,
+      TLS_KIND_ECDSA | TLS_KIND_RSA,
+      TLS_KIND_ECDSA },
+    { "a new file is of no use",
+      { { "d/a.pem", &a, "ck" } },
+      { { "d/b.pem", &b, "c" } },
+      AT("b.pem: there is no private key in it, and no file .key beside it\n"),
+      true,
+      TLS_KIND_ECDSA,
+      0 },
+    { "a file that was of no use before is none now",
+      { { "d/a.pem", &a, "ck" }, { "d/b.pem", &b, "c" } },
+      { { "d/b.pem", &b_star, "c" } },
+      AT("b.pem: there is no private key in it, and no file .key beside it\n"),
+      false,
+      TLS_KIND_ECDSA,
+      0 },
+    { "a file that was of no use before is good now",
+      { { "d/a.pem", &a, "ck" }, { "d/b.pem", &b, "c" } },
+      { { "d/b.pem", &b, "ck" } },
+      "",
+      false,
+      TLS_KIND_ECDSA,
+      TLS_KIND_ECDSA },
+    { "a file is removed",
+      { { "d/a.pem", &a, "ck" }, { "d/b.pem", &b, "ck" } },
+      { { "d/b.pem-", NULL, "" } },
+      "",
+      true,
+      TLS_KIND_ECDSA,
+      0 },
+    { "one that has expired meanwhile",
+      { { "d/a.pem", &a, "ck" } },
+      { { "d/a.pem", &old, "ck" } },
+      AT("a.pem: " OLD),
+      true,
+      TLS_KIND_ECDSA,
+      0 },
+};
+
+static void change(const struct file *file)
+{
+    char path[300];
+    size_t size = strlen(file->path);
+
+    if (file->path[size - 1] != '-') {
+        write_file(file);
+        return;
+    }
+    snprintf(path, sizeof(path), "%s/%.*s", root, (int)size - 1, file->path);
+    assert_int_equal(unlink(path), 0);
+}
+
+static void what_is_bad_in_a_folder_does_not_replace_what_was_good(void **state)
+{
+    static const struct file own_files[] = { { "own.pem", &own, "c" }, { "own.key", &own, "k" } };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
+        const struct change_row *row = &changes[i];
+        char words[4000], expected[4000];
+        struct loaded before, now, again;
+        struct certificates_before former;
+        struct bundle bundle, next;
+        struct tls_store *store;
+
+        print_message("  %s\n", row->name);
+        write_file(&own_files[0]);
+        write_file(&own_files[1]);
+        for (size_t j = 0; j < 4 && row->before[j].path; j++)
+            write_file(&row->before[j]);
+        load(&before, SITES);
+        bundle_of(&before, &bundle);
+        certificates_forget(before.certificates);
+        for (size_t j = 0; j < 4 && row->then[j].path; j++)
+            change(&row->then[j]);
+        former = (struct certificates_before){ before.certificates, &bundle };
+        load_over(&now, SITES, &former);
+        words_of(&now.diagnostics, words, sizeof(words));
+        expand(row->words, expected, sizeof(expected));
+        if (*expected && expected[strlen(expected) - 1] != '\n')
+            words[strlen(expected)] = '\0';
+        assert_string_equal(words, expected);
+        assert_int_equal(certificates_unsettled(now.certificates, before.certificates),
+                         row->unsettled);
+        store = store_of(&now);
+        assert_kinds(store, "a.example", row->a);
+        assert_kinds(store, "b.example", row->b);
+        tls_store_free(store);
+        bundle_of(&now, &next); /* and once more: what was kept is kept again, and settled */
+        certificates_forget(now.certificates);
+        former = (struct certificates_before){ now.certificates, &next };
+        load_over(&again, SITES, &former);
+        assert_false(certificates_unsettled(again.certificates, now.certificates));
+        store = store_of(&again);
+        assert_kinds(store, "b.example", row->b);
+        tls_store_free(store);
+        bundle_free(&bundle);
+        bundle_free(&next);
+        unload(&before);
+        unload(&now);
+        unload(&again);
+        clear_root();
+    }
+}
+
 static void a_folder_has_a_limit(void **state)
 {
     char path[300];
@@ -488,6 +644,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(files_and_folders_are_read_and_what_is_bad_is_told),
+        cmocka_unit_test(what_is_bad_in_a_folder_does_not_replace_what_was_good),
         cmocka_unit_test(a_folder_has_a_limit),
     };
     int failed;
