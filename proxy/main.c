@@ -3,6 +3,11 @@
  * The files of this folder, by what they know:
  *
  *   the privileged side    supervisor.c    start, signals, drain, ticket keys
+ *                          reload.c        another configuration, or certificates, put in use
+ *                          generation.c    what one configuration opens
+ *                          bundle_changes.c   in what two differ, in words
+ *                          certificate_watch.c, file_stamps.c   folders of certificates
+ *                          address_slots.c health slots over reloads
  *                          configuration.c settings, PEM files and accounts, written into bundles
  *                          privileges.c    `user`, `mail_user`, `groups` looked up
  *                          folders.c       state, runtime and mail folders made
