@@ -339,7 +339,8 @@ import os, sys
 high = [os.dup2(int(word), 200 + i) for i, word in enumerate(sys.argv[1].split(","))]
 for i, fd in enumerate(high):
     os.dup2(fd, 3 + i)
-os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(high)), LISTEN_FDNAMES=":".join(["test.socket"] * len(high)))
+names = ":".join(["test.socket"] * len(high))
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(high)), LISTEN_FDNAMES=names)
 os.closerange(3 + len(high), 300)
 os.execv(sys.argv[2], sys.argv[2:])
 """

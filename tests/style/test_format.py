@@ -37,6 +37,14 @@ def test_a_shell_script_parses(path):
     assert subprocess.run(["bash", "-n", path]).returncode == 0
 
 
+HOOKS = sorted(path for path in (ROOT / "conf" / "hooks").iterdir() if path.read_bytes().startswith(b"#!/bin/sh\n"))
+
+
+@pytest.mark.parametrize("path", HOOKS, ids=named)
+def test_a_hook_parses_in_the_plain_shell(path):
+    assert subprocess.run(["sh", "-n", path]).returncode == 0
+
+
 def test_a_c_file_opens_with_its_job():
     assert [named(path) for path in files("*.[ch]") if not path.read_text().startswith("/*")] == []
 
