@@ -10,12 +10,12 @@
 #define DETECT_WAIT_STARTTLS_MS 250
 #define DETECT_WAIT_IMPLICIT_MS 5000
 
-/* Port 109 is relayed as it is, behind TLS or plain; its client speaks first when it speaks TLS, so
- * it is of the TLS-first kind. */
+/* Port 109 is relayed as it is, behind TLS or plain; its client speaks first, so it is of the
+ * TLS-first kind. */
 const struct port_rule port_rules[PORT_RULES_COUNT] = {
     { "pop3", 110, PROTOCOL_POP3, TLS_RULE_STARTTLS, "pop3" },
     { "pop3s", 995, PROTOCOL_POP3, TLS_RULE_IMPLICIT, "pop3" },
-    { "remote", 109, PROTOCOL_OPAQUE, TLS_RULE_IMPLICIT, "remote" },
+    { "remote", 109, PROTOCOL_REMOTE, TLS_RULE_IMPLICIT, "remote" },
     { "smtp", 25, PROTOCOL_SMTP, TLS_RULE_STARTTLS, "smtp" },
     { "smtp-alt", 26, PROTOCOL_SMTP, TLS_RULE_STARTTLS, "smtp" },
     { "submission", 587, PROTOCOL_SMTP, TLS_RULE_STARTTLS, "smtp" },

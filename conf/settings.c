@@ -563,7 +563,7 @@ bool settings_backend_protocol(const struct settings *settings,
 
         if (!settings_listen_reaches(settings, listen, backend))
             continue;
-        if (!reached || listen->protocol != PROTOCOL_OPAQUE)
+        if (!reached || listen->protocol < *ret_protocol)
             *ret_protocol = listen->protocol;
         reached = true;
     }

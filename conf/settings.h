@@ -16,7 +16,16 @@
 
 #define SETTINGS_VERSION 1 /* of [gatepost] config_version: what this program understands */
 
-enum port_protocol { PROTOCOL_SMTP, PROTOCOL_POP3, PROTOCOL_OPAQUE };
+/* In order of how much is known of the dialogue: of two ports in front of one backend the smaller
+ * tells what the backend speaks. */
+enum port_protocol { PROTOCOL_SMTP, PROTOCOL_POP3, PROTOCOL_REMOTE, PROTOCOL_OPAQUE };
+
+/* Does a proxy pass it on as it is, without knowledge of its dialogue? */
+static inline bool protocol_is_relayed(enum port_protocol protocol)
+{
+    return protocol >= PROTOCOL_REMOTE;
+}
+
 enum tls_rule { TLS_RULE_STARTTLS, TLS_RULE_IMPLICIT, TLS_RULE_OFF };
 enum require_tls { REQUIRE_TLS_NO, REQUIRE_TLS_AUTH, REQUIRE_TLS_YES };
 enum early_talker { EARLY_TALKER_SERVE, EARLY_TALKER_REFUSE };

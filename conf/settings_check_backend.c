@@ -16,6 +16,7 @@
 
 #define SMTP   (1u << PROTOCOL_SMTP)
 #define POP3   (1u << PROTOCOL_POP3)
+#define REMOTE (1u << PROTOCOL_REMOTE)
 #define OPAQUE (1u << PROTOCOL_OPAQUE)
 
 /* address */
@@ -237,6 +238,15 @@ static void check_protocols(const struct check *check, const struct settings_bac
                       "[listen %s]",
                       backend->name, reached_by(check, backend, PROTOCOL_SMTP)->name,
                       reached_by(check, backend, PROTOCOL_POP3)->name);
+    if (settings_backend_embedded(backend) && (protocols & REMOTE) && (protocols & (SMTP | POP3)))
+        BACKEND_ERROR(
+            check, backend, "address",
+            "[backend %s] is embedded and stands behind [listen %s], which is remote, and [listen "
+            "%s], "
+            "which is %s: each needs a backend of its own",
+            backend->name, reached_by(check, backend, PROTOCOL_REMOTE)->name,
+            reached_by(check, backend, protocols & SMTP ? PROTOCOL_SMTP : PROTOCOL_POP3)->name,
+            protocols & SMTP ? "smtp" : "pop3");
     /* Beside a mail port, an opaque port may pass through to the embedded worker; alone it does not
      * say which one. */
     if (settings_backend_embedded(backend) && protocols == OPAQUE)
@@ -263,32 +273,36 @@ static void check_apop(const struct check *check, const struct settings_backend 
                       backend->name);
 }
 
-static void check_opaque(const struct check *check, const struct settings_backend *backend,
-                         unsigned protocols)
+static void check_relayed(const struct check *check, const struct settings_backend *backend,
+                          unsigned protocols)
 {
-    const char *listen = reached_by(check, backend, PROTOCOL_OPAQUE)->name;
+    enum port_protocol protocol = protocols & OPAQUE ? PROTOCOL_OPAQUE : PROTOCOL_REMOTE;
+    const char *listen = reached_by(check, backend, protocol)->name;
+    const char *kind = protocols & OPAQUE ? "opaque" : "remote";
 
     if (backend->policy == POLICY_HASH_USER)
         BACKEND_ERROR(check, backend, "policy",
-                      "policy = hash-user: [listen %s] in front of [backend %s] is opaque, and no "
+                      "policy = hash-user: [listen %s] in front of [backend %s] is %s, and no "
                       "user is known there; hash-client goes by the client's address",
-                      listen, backend->name);
+                      listen, backend->name, kind);
     if (backend->tls == BACKEND_TLS_STARTTLS)
         BACKEND_ERROR(check, backend, "tls",
-                      "tls = starttls: [listen %s] in front of [backend %s] is opaque, and has no "
+                      "tls = starttls: [listen %s] in front of [backend %s] is %s, and has no "
                       "command for it; tls must be implicit or off",
-                      listen, backend->name);
-    if (backend->hide.count > 0 && protocols == OPAQUE)
+                      listen, backend->name, kind);
+    if (backend->hide.count > 0 && !(protocols & (SMTP | POP3)))
         BACKEND_WARNING(check, backend, "hide",
-                        "hide has no effect: [backend %s] stands behind opaque ports only, which "
+                        "hide has no effect: [backend %s] stands behind %s ports only, which "
                         "are relayed as they are",
-                        backend->name);
+                        backend->name, kind);
 }
 
 static void check_xclient(const struct check *check, const struct settings_backend *backend,
                           unsigned protocols)
 {
-    enum port_protocol other = protocols & POP3 ? PROTOCOL_POP3 : PROTOCOL_OPAQUE;
+    enum port_protocol other = protocols & POP3     ? PROTOCOL_POP3
+                               : protocols & REMOTE ? PROTOCOL_REMOTE
+                                                    : PROTOCOL_OPAQUE;
 
     if (protocols & ~SMTP)
         BACKEND_ERROR(
@@ -296,7 +310,9 @@ static void check_xclient(const struct check *check, const struct settings_backe
             "identity = xclient: XCLIENT is a command of SMTP, and [listen %s] in front of "
             "[backend %s] is %s; proxy-v1 and proxy-v2 go everywhere",
             reached_by(check, backend, other)->name, backend->name,
-            other == PROTOCOL_POP3 ? "a pop3 port" : "opaque");
+            other == PROTOCOL_POP3     ? "a pop3 port"
+            : other == PROTOCOL_REMOTE ? "remote"
+                                       : "opaque");
 }
 
 static void check_use(const struct check *check, const struct settings_backend *backend)
@@ -311,8 +327,8 @@ static void check_use(const struct check *check, const struct settings_backend *
         check_apop(check, backend, protocols);
     if (backend->identity == IDENTITY_XCLIENT)
         check_xclient(check, backend, protocols);
-    if (protocols & OPAQUE)
-        check_opaque(check, backend, protocols);
+    if (protocols & (REMOTE | OPAQUE))
+        check_relayed(check, backend, protocols);
     if (backend->policy != POLICY_FAILOVER && backend->address.count == 1 &&
         form_names_one_address(backend->address.items[0]))
         BACKEND_WARNING(check, backend, "policy",

@@ -65,28 +65,31 @@ static void check_bind(const struct check *check, const struct settings_listen *
                      port, PORT_MAX);
 }
 
-/* An opaque port is relayed as it is: nothing in its dialogue can be offered, required or refused.
+/* An opaque port, and a remote one, is relayed as it is: nothing in its dialogue can be offered,
+ * required or refused.
  */
-static void check_opaque(const struct check *check, const struct settings_listen *listen)
+static void check_relayed(const struct check *check, const struct settings_listen *listen)
 {
+    const char *kind = listen->protocol == PROTOCOL_REMOTE ? "remote" : "opaque";
+
     if (listen->tls == TLS_RULE_STARTTLS)
         LISTEN_ERROR(check, listen, "tls",
-                     "[listen %s] is opaque: it has no STARTTLS; tls must be implicit or off",
-                     listen->name);
+                     "[listen %s] is %s: it has no STARTTLS; tls must be implicit or off",
+                     listen->name, kind);
     if (listen->require_tls != REQUIRE_TLS_NO)
         LISTEN_ERROR(check, listen, "require_tls",
-                     "[listen %s] is opaque: nobody can be told that TLS is required",
-                     listen->name);
+                     "[listen %s] is %s: nobody can be told that TLS is required", listen->name,
+                     kind);
     if (listen->early_talker == EARLY_TALKER_REFUSE)
         LISTEN_ERROR(check, listen, "early_talker",
-                     "[listen %s] is opaque: there is no greeting that a client could be ahead of",
-                     listen->name);
+                     "[listen %s] is %s: there is no greeting that a client could be ahead of",
+                     listen->name, kind);
 }
 
 static void check_combination(const struct check *check, const struct settings_listen *listen)
 {
-    if (listen->protocol == PROTOCOL_OPAQUE)
-        check_opaque(check, listen);
+    if (protocol_is_relayed(listen->protocol))
+        check_relayed(check, listen);
     else if (listen->tls == TLS_RULE_OFF && listen->require_tls != REQUIRE_TLS_NO)
         LISTEN_ERROR(check, listen, "require_tls", "[listen %s] requires TLS, but has tls = off",
                      listen->name);
@@ -119,7 +122,7 @@ static void check_mx(const struct check *check, const struct settings_listen *li
 /* A port that must do TLS and cannot. */
 static void check_tls_available(const struct check *check, const struct settings_listen *listen)
 {
-    if (check->has_certificate || listen->protocol == PROTOCOL_OPAQUE ||
+    if (check->has_certificate || protocol_is_relayed(listen->protocol) ||
         listen->tls == TLS_RULE_OFF)
         return;
     if (listen->tls == TLS_RULE_IMPLICIT)
@@ -216,10 +219,10 @@ static void check_route(const struct check *check, const struct settings_listen 
     if (fault)
         LISTEN_ERROR(check, listen, "route", "route must be user:cdb:/path; \"%s\" %s",
                      listen->route, fault);
-    if (listen->protocol == PROTOCOL_OPAQUE)
+    if (protocol_is_relayed(listen->protocol))
         LISTEN_ERROR(check, listen, "route",
-                     "[listen %s] is opaque: no user is known by whom a route could go",
-                     listen->name);
+                     "[listen %s] is %s: no user is known by whom a route could go", listen->name,
+                     listen->protocol == PROTOCOL_REMOTE ? "remote" : "opaque");
     if (listen->route_backends.count == 0)
         LISTEN_ERROR(check, listen, "route",
                      "[listen %s] has a route, but no route_backends: the [backend] sections that "
@@ -323,7 +326,7 @@ static void warn_about_passwords(const struct check *check)
     for (size_t i = 0; i < check->settings->listen_count; i++) {
         const struct settings_listen *listen = listen_at(check, i);
 
-        if (is_open(check, listen) && listen->protocol != PROTOCOL_OPAQUE &&
+        if (is_open(check, listen) && !protocol_is_relayed(listen->protocol) &&
             listen->tls != TLS_RULE_IMPLICIT && listen->require_tls == REQUIRE_TLS_NO)
             join(names, listen->name);
     }
@@ -343,7 +346,7 @@ static void warn_about_missing_tls(const struct check *check)
         const struct settings_listen *listen = listen_at(check, i);
 
         if (is_open(check, listen) && listen->tls != TLS_RULE_OFF &&
-            (listen->tls == TLS_RULE_STARTTLS || listen->protocol == PROTOCOL_OPAQUE))
+            (listen->tls == TLS_RULE_STARTTLS || protocol_is_relayed(listen->protocol)))
             join(names, listen->name);
     }
     if (*names)

@@ -65,7 +65,7 @@ int settings_defaults_add(struct settings *settings)
 static void complete_listen_tls(struct settings_listen *listen,
                                 const struct settings_listen *effective)
 {
-    if (effective->protocol == PROTOCOL_OPAQUE)
+    if (protocol_is_relayed(effective->protocol))
         listen->tls = TLS_RULE_IMPLICIT;
 }
 

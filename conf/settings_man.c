@@ -62,7 +62,7 @@ static int print_keys(const char *section)
 
 static int print_ports(void)
 {
-    static const char *const protocols[] = { "smtp", "pop3", "opaque" };
+    static const char *const protocols[] = { "smtp", "pop3", "remote", "opaque" };
     static const char *const rules[] = { "starttls", "implicit", "off" };
 
     puts(".Bl -column \"submission\" \"port\" \"protocol\" \"starttls\" \"backend\"");

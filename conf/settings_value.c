@@ -43,7 +43,7 @@ static const struct unit sizes[] = {
 /* The words of each enum, in the order of its values in settings.h. */
 static const char *const choices[][CHOICES_MAX] = {
     [KIND_BOOLEAN] = { "no", "yes" },
-    [KIND_PROTOCOL] = { "smtp", "pop3", "opaque" },
+    [KIND_PROTOCOL] = { "smtp", "pop3", "remote", "opaque" },
     [KIND_TLS_RULE] = { "starttls", "implicit", "off" },
     [KIND_REQUIRE_TLS] = { "no", "auth", "yes" },
     [KIND_EARLY_TALKER] = { "serve", "refuse" },

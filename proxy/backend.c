@@ -135,7 +135,7 @@ void backend_set_address(struct backend *backend, size_t number, const struct ad
         return;
     forget(address);
     address->to = *to;
-    if (is_empty(address) || backend->protocol == PROTOCOL_OPAQUE)
+    if (is_empty(address) || protocol_is_relayed(backend->protocol))
         return;
     backend_learn_start(address, false);
     backend_learn_start(address, true);
@@ -366,7 +366,7 @@ static void check_again(struct backend_address *address)
 /* It is back, as another worker has found: what it can do now is not known here. */
 static void learn_unknown(struct backend_address *address)
 {
-    if (!is_empty(address) && address->backend->protocol != PROTOCOL_OPAQUE &&
+    if (!is_empty(address) && !protocol_is_relayed(address->backend->protocol) &&
         !is_known(address, false) && !is_asked(address))
         backend_learn_start(address, false);
 }
@@ -546,7 +546,7 @@ static int keep_list(struct backend_address *address, bool tls, struct capabilit
 
 void backend_learned(struct backend_address *address, bool tls, const struct backend_lesson *lesson)
 {
-    bool opaque = address->backend->protocol == PROTOCOL_OPAQUE;
+    bool opaque = protocol_is_relayed(address->backend->protocol);
 
     if (lesson->generation != backend_generation(address)) { /* an outage in the middle: of which
                                                         server was this? */
@@ -583,7 +583,7 @@ void backend_learn_failed(struct backend_address *address, bool tls, uint64_t be
 void backend_suspect(struct backend_address *address)
 {
     for (int tls = 0; tls < 2; tls++)
-        if (address->backend->protocol != PROTOCOL_OPAQUE && is_known(address, tls))
+        if (!protocol_is_relayed(address->backend->protocol) && is_known(address, tls))
             backend_learn_start(address, tls);
 }
 
@@ -621,7 +621,7 @@ static bool grants(const struct backend_address *address, enum wish wish, bool t
     case WISH_UNKNOWN: /* SMTP: never before the relay test */
         return in_service(address) && protocol != PROTOCOL_SMTP;
     case WISH_OUT: /* needs no list: the session may find that it is back before a check does */
-        return protocol == PROTOCOL_OPAQUE ||
+        return protocol_is_relayed(protocol) ||
                (protocol == PROTOCOL_POP3 && address->backend->settings->apop);
     case WISH_COUNT:
         break;

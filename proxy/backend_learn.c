@@ -225,7 +225,7 @@ static void on_tls(struct stream *stream, int status)
         failed(learn, 0, text_str(&words));
         return;
     }
-    if (learn->address->backend->protocol == PROTOCOL_OPAQUE) {
+    if (protocol_is_relayed(learn->address->backend->protocol)) {
         done(learn);
         return;
     }
@@ -270,7 +270,7 @@ static void on_connected(uv_connect_t *request, int status)
         failed(learn, status, "cannot be reached");
         return;
     }
-    if (learn->address->backend->protocol == PROTOCOL_OPAQUE && !learn->address->backend->tls) {
+    if (protocol_is_relayed(learn->address->backend->protocol) && !learn->address->backend->tls) {
         done(learn);
         return;
     }

@@ -87,8 +87,8 @@ static bool family_missing(const struct sockaddr_storage *address, int error)
 
 static const char *rule_text(const struct settings_listen *rule)
 {
-    if (rule->protocol == PROTOCOL_OPAQUE)
-        return "opaque";
+    if (protocol_is_relayed(rule->protocol))
+        return rule->protocol == PROTOCOL_REMOTE ? "remote" : "opaque";
     switch (rule->tls) {
     case TLS_RULE_IMPLICIT:
         return "TLS first";

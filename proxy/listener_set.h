@@ -27,7 +27,7 @@ struct public_listener {
 /* One embedded worker's socket. */
 struct embedded_listener {
     const struct settings_backend *backend; /* borrowed */
-    enum port_protocol protocol; /* PROTOCOL_SMTP or PROTOCOL_POP3: which program serves it */
+    enum port_protocol protocol; /* never PROTOCOL_OPAQUE: which program serves it */
     char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
     int fd;
     dev_t device; /* of the socket's file: only that is removed in the end */

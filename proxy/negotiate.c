@@ -338,6 +338,6 @@ void negotiate_event(const struct dialogue_rule *rule, enum negotiate_event even
     };
     const char *line = rule->protocol == PROTOCOL_POP3 ? words[event].pop3 : words[event].smtp;
 
-    if (line && rule->protocol != PROTOCOL_OPAQUE)
+    if (line && !protocol_is_relayed(rule->protocol))
         dialect_answer(line, reply);
 }

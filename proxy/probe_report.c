@@ -300,7 +300,7 @@ static void put_address(struct report *report, const struct backend_address *add
         report->bad++;
         return;
     }
-    if (backend->protocol == PROTOCOL_OPAQUE) {
+    if (protocol_is_relayed(backend->protocol)) {
         put_line(report->out, "answers", "and is passed on as it is");
         return;
     }
@@ -313,7 +313,7 @@ static void put_address(struct report *report, const struct backend_address *add
 static void put_head(FILE *out, const struct settings_backend *settings,
                      enum port_protocol protocol)
 {
-    static const char *const protocols[] = { "smtp", "pop3", "opaque" };
+    static const char *const protocols[] = { "smtp", "pop3", "remote", "opaque" };
     static const char *const identities[] = { "none", "proxy-v1", "proxy-v2", "xclient" };
     static const char *const tls[] = { "off", "starttls", "implicit" };
 
@@ -358,7 +358,7 @@ static void put_notes(const struct report *report, const struct settings_backend
         const struct settings_listen *listen = &settings->listens[i];
         const struct dialogue_rule *rule = &report->snapshot->rules[i];
 
-        if (!settings_listen_open(settings, listen) || rule->protocol == PROTOCOL_OPAQUE ||
+        if (!settings_listen_open(settings, listen) || protocol_is_relayed(rule->protocol) ||
             !settings_listen_reaches(settings, listen, backend))
             continue;
         if (rule->require_tls != REQUIRE_TLS_NO)
@@ -401,7 +401,7 @@ static void put_backend(struct report *report, struct probe_backend *asked)
                 put_address(report, address);
         }
     }
-    if (backend->protocol != PROTOCOL_OPAQUE)
+    if (!protocol_is_relayed(backend->protocol))
         put_common(report->out, backend);
     put_notes(report, backend->settings);
 }

@@ -19,7 +19,7 @@ static const struct settings_limits *limits(const struct session *session)
 
 static bool opaque(const struct session *session)
 {
-    return session->rule->protocol == PROTOCOL_OPAQUE;
+    return protocol_is_relayed(session->rule->protocol);
 }
 
 /* How long what is awaited now may take. */

@@ -33,7 +33,7 @@ static struct backend *use_backend(const struct making *making,
 
     if (!backend->loop && backend_init(backend, &start) < 0)
         return NULL;
-    if (protocol != PROTOCOL_OPAQUE)
+    if (protocol < backend->protocol)
         backend->protocol = protocol;
     return backend;
 }
@@ -222,7 +222,7 @@ void service_learn(struct service *service)
     for (size_t i = 0; i < service->snapshot->settings->backend_count; i++) {
         struct backend *backend = &service->backends[i];
 
-        if (!backend->loop || backend->protocol == PROTOCOL_OPAQUE)
+        if (!backend->loop || protocol_is_relayed(backend->protocol))
             continue;
         backend_learn(backend, false, NULL);
         backend_learn(backend, true, NULL);

@@ -383,7 +383,7 @@ void session_accept(struct server *server, struct listener *listener, uv_stream_
               negotiate_line_limit(&session->negotiate));
     r = stream_init_tcp(&session->client, &server->loop, &client_events, session);
     session->client.secret =
-        session->rule->protocol != PROTOCOL_OPAQUE; /* until the login is over */
+        !protocol_is_relayed(session->rule->protocol); /* until the login is over */
     if (r == 0)
         r = uv_accept(listening, &session->client.uv.stream);
     if (r < 0) {

@@ -25,7 +25,7 @@ static void try_connect(struct session *session);
 
 static bool opaque(const struct session *session)
 {
-    return session->rule->protocol == PROTOCOL_OPAQUE;
+    return protocol_is_relayed(session->rule->protocol);
 }
 
 static bool client_tls(const struct session *session)

@@ -80,7 +80,7 @@ static void leave_detect(struct session *session)
     bool plain = !session->client.tls;
 
     session->negotiate.told_plain = plain && session->rule->implicit_tls;
-    if (session->rule->protocol == PROTOCOL_OPAQUE ||
+    if (protocol_is_relayed(session->rule->protocol) ||
         (session->rule->apop && session->rule->protocol == PROTOCOL_POP3 &&
          !session->backend_greeted && !session->negotiate.told_plain)) {
         connect_start(session);
@@ -124,7 +124,7 @@ static void begin_detect(struct session *session, struct span first)
     if (session->hint)
         hint = hints_lookup(session->server->hints, session->hint, now_s(session));
     wait = detect_wait_ms(session->rule->implicit_tls, session->listen->detect_wait_ms, hint);
-    if (!session->listen->detect && session->rule->protocol != PROTOCOL_OPAQUE)
+    if (!session->listen->detect && !protocol_is_relayed(session->rule->protocol))
         wait = 0;
     if (wait == 0 && (first.size == 0 || !session->listen->detect))
         leave_detect(session);
@@ -264,7 +264,7 @@ static void tls_first(struct session *session, struct span octets)
 /* Text before the greeting. */
 static void early_text(struct session *session, struct span octets)
 {
-    if (session->rule->protocol == PROTOCOL_OPAQUE) {
+    if (protocol_is_relayed(session->rule->protocol)) {
         if (session_hold(session, octets))
             leave_detect(session);
         return;
@@ -310,7 +310,7 @@ void front_detect_data(struct session *session)
         session_abort(session, false, TLS_FIRST_IS_OFF);
         return;
     case DETECT_SSLV2:
-        if (session->rule->protocol == PROTOCOL_OPAQUE)
+        if (protocol_is_relayed(session->rule->protocol))
             break;
         if (tls_possible(session) && session->listen->tls_profile == TLS_PROFILE_LEGACY) {
             tls_first(session, octets); /* it may offer TLS 1.0 inside: RFC 5246 appendix E.2 */

@@ -11,7 +11,7 @@
 
 static enum session_kick say_and_finish(struct session *session)
 {
-    if (session->rule->protocol == PROTOCOL_OPAQUE)
+    if (protocol_is_relayed(session->rule->protocol))
         session_abort(session, false, NULL);
     else if (session_reply_event(session, NEGOTIATE_KICKED))
         session_finish(session, NULL);
@@ -30,7 +30,7 @@ static enum session_kick kick_relayed(struct session *session)
 {
     const struct inspector *inspector = &session->inspector;
 
-    if (session->rule->protocol == PROTOCOL_OPAQUE)
+    if (protocol_is_relayed(session->rule->protocol))
         return cut(session);
     if (inspector_quiet(inspector))
         return say_and_finish(session);

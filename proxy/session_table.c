@@ -54,7 +54,7 @@ static void handshake_timeout(struct session *session)
 static void say_shutdown(struct session *session)
 {
     session->shutting_down = true;
-    if (session->rule->protocol == PROTOCOL_OPAQUE) {
+    if (protocol_is_relayed(session->rule->protocol)) {
         session_abort(session, false, "shutting down");
         return;
     }
@@ -192,7 +192,7 @@ void session_update(struct session *session)
     }
     if (beginning && session->held.size > 0)
         room = true;
-    if (relaying && session->rule->protocol == PROTOCOL_OPAQUE)
+    if (relaying && protocol_is_relayed(session->rule->protocol))
         room = true;
     if (relaying)
         read_client(session, room && stream_waiting(&session->backend) == 0, 0);

@@ -26,7 +26,7 @@ static bool reads_login(const struct settings *settings, const struct settings_l
 {
     const struct settings_backend *backend = settings_backend(settings, listen->backend);
 
-    if (listen->protocol == PROTOCOL_OPAQUE)
+    if (protocol_is_relayed(listen->protocol))
         return false;
     return listen->route[0] || (backend && backend->policy == POLICY_HASH_USER);
 }

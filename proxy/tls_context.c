@@ -220,9 +220,10 @@ static bool set_hooks(SSL_CTX *ssl_ctx, struct tls_context *context)
 
 static int build(struct tls_context *context, enum port_protocol protocol)
 {
-    static const char *const names[] = {
-        [PROTOCOL_SMTP] = "smtp", [PROTOCOL_POP3] = "pop3", [PROTOCOL_OPAQUE] = "opaque"
-    };
+    static const char *const names[] = { [PROTOCOL_SMTP] = "smtp",
+                                         [PROTOCOL_POP3] = "pop3",
+                                         [PROTOCOL_REMOTE] = "remote-mail/1",
+                                         [PROTOCOL_OPAQUE] = "opaque" };
     const struct tls_identity *identity = tls_store_default(context->store);
     char room[256];
     struct text words = TEXT_OVER(room);

@@ -94,7 +94,7 @@ static const char *doing_in_relay(const struct session *session)
         return "the client is slow to read";
     if (stream_waiting(&session->backend) > 0)
         return "the server is slow to read";
-    if (session->rule->protocol == PROTOCOL_OPAQUE)
+    if (protocol_is_relayed(session->rule->protocol))
         return "relayed as it is";
     switch (inspector_phase(inspector)) {
     case INSPECT_PHASE_COMMAND:
@@ -362,7 +362,7 @@ static void put_addresses(struct json_out *json, const struct backend *backend)
 
 static void put_one_backend(struct json_out *json, struct backend *backend)
 {
-    static const char *const protocols[] = { "smtp", "pop3", "opaque" };
+    static const char *const protocols[] = { "smtp", "pop3", "remote", "opaque" };
 
     json_out_open(json, NULL, '{');
     json_out_text(json, "name", backend->settings->name);

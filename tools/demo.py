@@ -125,6 +125,7 @@ address = embedded
 
 # Port 109 passes everything on untouched; in this demo to the POP3 worker.
 [listen remote]
+protocol = opaque
 backend = pop3
 
 [mailstore]

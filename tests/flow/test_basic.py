@@ -13,7 +13,7 @@ MESSAGE = messages.trap_message(8192)
 
 @pytest.fixture(scope="module")
 def gate():
-    with library.Gatepost({"listen remote": {"backend": "pop3"}}) as gate:
+    with library.Gatepost({"listen remote": {"backend": "pop3", "protocol": "opaque"}}) as gate:
         yield gate
 
 

@@ -17,7 +17,7 @@ def pytest_generate_tests(metafunc):
 
 @pytest.fixture(scope="module")
 def matrix(request, full):
-    sections = {"listen remote": {"backend": "pop3"}}
+    sections = {"listen remote": {"backend": "pop3", "protocol": "opaque"}}
     if not full:  # the five seconds that a TLS-first port waits for a client to begin are of no use here
         sections["listen pop3s"] = {"detect_wait": "300ms"}
     with library.Gatepost(sections) as gate:

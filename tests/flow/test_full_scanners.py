@@ -15,7 +15,7 @@ WEAK = re.compile(r"^ .*(NULL ciphers|Anonymous|Export|LOW|Triple DES|Obsolete C
 
 @pytest.fixture(scope="module")
 def gate():
-    with library.Gatepost({"listen remote": {"backend": "pop3"}}) as gate:
+    with library.Gatepost({"listen remote": {"backend": "pop3", "protocol": "opaque"}}) as gate:
         yield gate
 
 

@@ -14,7 +14,7 @@ def pytest_generate_tests(metafunc):
 @pytest.fixture(scope="module")
 def matrix():
     sections = {"limits": {"read_size": "1"}, "listen pop3s": {"detect_wait": "300ms"},
-                "listen remote": {"backend": "pop3"}}
+                "listen remote": {"backend": "pop3", "protocol": "opaque"}}
     with library.Gatepost(sections) as gate:
         yield Matrix(gate, messages.trap_message(8 * 1024))
 

@@ -24,7 +24,7 @@ struct port_row {
 static const struct port_row the_six[PORT_RULES_COUNT] = {
     { "", "pop3", 110, PROTOCOL_POP3, TLS_RULE_STARTTLS, "pop3", 250 },
     { "", "pop3s", 995, PROTOCOL_POP3, TLS_RULE_IMPLICIT, "pop3", 5000 },
-    { "", "remote", 109, PROTOCOL_OPAQUE, TLS_RULE_IMPLICIT, "remote", 5000 },
+    { "", "remote", 109, PROTOCOL_REMOTE, TLS_RULE_IMPLICIT, "remote", 5000 },
     { "", "smtp", 25, PROTOCOL_SMTP, TLS_RULE_STARTTLS, "smtp", 250 },
     { "", "smtp-alt", 26, PROTOCOL_SMTP, TLS_RULE_STARTTLS, "smtp", 250 },
     { "", "submission", 587, PROTOCOL_SMTP, TLS_RULE_STARTTLS, "smtp", 250 },
@@ -43,7 +43,7 @@ static const struct port_row changed[] = {
     { "[listen smtp]\ntls = off\n", "smtp", 25, PROTOCOL_SMTP, TLS_RULE_OFF, "smtp", 250 },
     { "[listen smtp-alt]\nprotocol = pop3\nbackend = pop3\n", "smtp-alt", 26, PROTOCOL_POP3,
       TLS_RULE_STARTTLS, "pop3", 250 },
-    { "[listen remote]\ntls = off\n", "remote", 109, PROTOCOL_OPAQUE, TLS_RULE_OFF, "remote", 250 },
+    { "[listen remote]\ntls = off\n", "remote", 109, PROTOCOL_REMOTE, TLS_RULE_OFF, "remote", 250 },
     /* further ports need no code */
     { "[listen smtps]\nport = 465\nprotocol = smtp\ntls = implicit\nbackend = smtp\n", "smtps", 465,
       PROTOCOL_SMTP, TLS_RULE_IMPLICIT, "smtp", 5000 },

@@ -140,8 +140,9 @@ static const struct words_row bad_files[] = {
     { "[listen pop3]\ntls = startls\n",
       "f:2: error: tls must be starttls, implicit or off; did you mean \"starttls\"?\n    tls = "
       "startls\n          ^\n" },
-    { "[listen pop3]\nprotocol = imap\n", "f:2: error: protocol must be smtp, pop3 or opaque\n    "
-                                          "protocol = imap\n               ^\n" },
+    { "[listen pop3]\nprotocol = imap\n",
+      "f:2: error: protocol must be smtp, pop3, remote or opaque\n    "
+      "protocol = imap\n               ^\n" },
     { "[listen pop3]\nrequire_tls = login\n", "f:2: error: require_tls must be no, auth or yes\n   "
                                               " require_tls = login\n                  ^\n" },
     { "[tls default]\nmin_version = 1.1\n",
@@ -314,13 +315,13 @@ static const struct words_row bad_files[] = {
       "f:4: error: [listen a] port + port_offset is 65536; there is none above 65535\n    port = "
       "5536\n           ^\n" },
     { "[listen remote]\ntls = starttls\n",
-      "f:2: error: [listen remote] is opaque: it has no STARTTLS; tls must be implicit or off\n    "
+      "f:2: error: [listen remote] is remote: it has no STARTTLS; tls must be implicit or off\n    "
       "tls = starttls\n          ^\n" },
     { "[listen remote]\nrequire_tls = yes\n",
-      "f:2: error: [listen remote] is opaque: nobody can be told that TLS is required\n    "
+      "f:2: error: [listen remote] is remote: nobody can be told that TLS is required\n    "
       "require_tls = yes\n                  ^\n" },
     { "[listen remote]\nearly_talker = refuse\n",
-      "f:2: error: [listen remote] is opaque: there is no greeting that a client could be ahead "
+      "f:2: error: [listen remote] is remote: there is no greeting that a client could be ahead "
       "of\n    early_talker = refuse\n                   ^\n" },
     { "[listen pop3]\nrequire_tls = auth\ntls = off\n",
       "f:2: error: [listen pop3] requires TLS, but has tls = off\n    require_tls = auth\n         "
@@ -363,7 +364,11 @@ static const struct words_row bad_files[] = {
       "f:13: error: address must be embedded, or unix:/path or host:port; \"unix:/" FIFTY FIFTY
       "xxxxxxx\" has a path of more than 107 octets\n    address = unix:/" FIFTY FIFTY
       "xxxxxxx\n              ^\n" },
-    { QUIET "[backend remote]\naddress = embedded\n",
+    { QUIET "[backend pop3]\naddress = embedded\n[listen remote]\nbackend = pop3\n",
+      "f:13: error: [backend pop3] is embedded and stands behind [listen remote], which is remote, "
+      "and [listen pop3], which is pop3: each needs a backend of its own\n"
+      "    address = embedded\n              ^\n" },
+    { QUIET "[backend remote]\naddress = embedded\n[listen remote]\nprotocol = opaque\n",
       "f:13: error: [backend remote] stands behind opaque ports only, which have no embedded "
       "server\n  "
       "  address = embedded\n              ^\n" },
@@ -484,7 +489,10 @@ static const struct words_row odd_files[] = {
       "= no\n[listen submission]\nenabled = no\n",
       "f:1: warning: [backend smtp] stands behind no port\n    [backend smtp]\n     ^\n" },
     { QUIET "[backend smtp]\naddress = unix:/s\n", "" },
-    { QUIET "[backend pop3]\naddress = embedded\n[listen remote]\nbackend = pop3\n", "" },
+    { QUIET "[backend remote]\naddress = embedded\n", "" },
+    { QUIET
+      "[backend pop3]\naddress = embedded\n[listen remote]\nbackend = pop3\nprotocol = opaque\n",
+      "" },
     { QUIET "[backend smtp]\naddress = embedded\n[backend pop3]\naddress = embedded\n[backend "
             "remote]\naddress = unix:/r\n",
       "" },

@@ -195,9 +195,9 @@ static const struct words_row rows[] = {
       "[backend smtp]\naddress = unix:/s\ntls = implicit\nsni = "
       "::1\n",
       "error: sni: ::1 is no host name < sni = ::1\n" },
-    { "starttls behind an opaque port",
+    { "starttls behind a remote port",
       "[backend remote]\naddress = a.example:109\ntls = starttls\n",
-      "error: tls = starttls: [listen remote] in front of [backend remote] is opaque, and has "
+      "error: tls = starttls: [listen remote] in front of [backend remote] is remote, and has "
       "no "
       "command for it; tls must be implicit or off < tls = starttls\n" },
     { "implicit TLS behind an opaque port",
@@ -223,9 +223,9 @@ static const struct words_row rows[] = {
       "[backend smtp]\naddress = embedded\npolicy = hash-user\n",
       "warning: policy has no effect: [backend smtp] has one address < policy = hash-user\n" },
     { "failover for one socket", "[backend smtp]\naddress = unix:/s\npolicy = failover\n", "" },
-    { "hash-user behind an opaque port",
+    { "hash-user behind a remote port",
       "[backend remote]\naddress = a.example:109\npolicy = hash-user\n",
-      "error: policy = hash-user: [listen remote] in front of [backend remote] is opaque, and "
+      "error: policy = hash-user: [listen remote] in front of [backend remote] is remote, and "
       "no "
       "user is known there; hash-client goes by the client's address < policy = hash-user\n" },
     { "hash-user behind a mail port and an opaque one",
@@ -254,10 +254,10 @@ static const struct words_row rows[] = {
       "error: identity = xclient: XCLIENT is a command of SMTP, and [listen pop3] in front of "
       "[backend pop3] is a pop3 port; proxy-v1 and proxy-v2 go everywhere < identity = "
       "xclient\n" },
-    { "XCLIENT behind an opaque port", "[backend remote]\naddress = unix:/r\nidentity = xclient\n",
+    { "XCLIENT behind a remote port", "[backend remote]\naddress = unix:/r\nidentity = xclient\n",
       "error: identity = xclient: XCLIENT is a command of SMTP, and [listen remote] in front "
       "of "
-      "[backend remote] is opaque; proxy-v1 and proxy-v2 go everywhere < identity = "
+      "[backend remote] is remote; proxy-v1 and proxy-v2 go everywhere < identity = "
       "xclient\n" },
     { "XCLIENT behind an SMTP port and an opaque one",
       "[backend smtp]\naddress = unix:/s\nidentity = xclient\n" MAIL_TOO "smtp\n",
@@ -283,8 +283,8 @@ static const struct words_row rows[] = {
       "AUTH=LOGIN\n" },
     { "a bad keyword without an address", "[backend smtp]\nhide = 8_BIT\n",
       "error: hide: \"8_BIT\" is no keyword of letters, digits and hyphens < hide = 8_BIT\n" },
-    { "hide behind opaque ports", "[backend remote]\naddress = unix:/r\nhide = SIZE\n",
-      "warning: hide has no effect: [backend remote] stands behind opaque ports only, which "
+    { "hide behind remote ports", "[backend remote]\naddress = unix:/r\nhide = SIZE\n",
+      "warning: hide has no effect: [backend remote] stands behind remote ports only, which "
       "are "
       "relayed as they are < hide = SIZE\n" },
     { "hide behind a mail port and an opaque one",
@@ -339,7 +339,9 @@ static const struct reach_row {
     { "", "routed", "c", true, PROTOCOL_POP3 },
     { "", "pop3", "pop3", true, PROTOCOL_POP3 },
     { "", "smtp-alt", "smtp", true, PROTOCOL_SMTP },
-    { "", "remote", "remote", true, PROTOCOL_OPAQUE },
+    { "", "remote", "remote", true, PROTOCOL_REMOTE },
+    { "[listen x]\nport = 1\nprotocol = opaque\nbackend = remote\n", "x", "remote", true,
+      PROTOCOL_REMOTE },
     { "[listen x]\nport = 1\nprotocol = opaque\nbackend = a\n", "x", "a", true, PROTOCOL_POP3 },
     { "[listen x]\nport = 1\nprotocol = opaque\nbackend = smtp\n", "x", "smtp", true,
       PROTOCOL_SMTP },

@@ -144,10 +144,10 @@ static const struct words_row rows[] = {
       "warning: [listen y] has a route and is not opened: [backend pop3] has no address < route "
       "= user:cdb:/etc/users.cdb\n"
       "warning: [backend north] stands behind no port < [backend north]\n" },
-    { "a route of an opaque port",
+    { "a route of a remote port",
       "[backend remote]\naddress = unix:/r\n[listen remote]\n" ROUTE
       "route_backends = north\n[backend north]\naddress = n.example:110\n",
-      "error: [listen remote] is opaque: no user is known by whom a route could go < route = "
+      "error: [listen remote] is remote: no user is known by whom a route could go < route = "
       "user:cdb:/etc/users.cdb\n" },
     { "a route to a server of another protocol",
       PORT ROUTE
