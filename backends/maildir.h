@@ -31,25 +31,38 @@ int delivery_write(struct delivery *delivery, struct span octets);
 int delivery_commit(struct delivery *delivery);
 void delivery_abort(struct delivery *delivery);
 
-/* A maildrop as a POP3 session sees it: a fixed, ordered list of messages (RFC 1939 section 3, 4).
- */
+/* A maildrop as a session sees it: a fixed, ordered list of messages (RFC 1939 section 3, 4). */
 struct maildrop_message {
     char *path;      /* file name below the Maildir, "new/..." or "cur/..." */
-    char uid[71];    /* UIDL: at most 70 characters from 0x21 to 0x7E */
+    char uid[32];    /* "E.N" (uid_index.h): at most 28 of the characters that UIDL may print */
+    uint64_t number; /* the N of it */
     uint64_t octets; /* with CRLF line ends, as RETR sends it */
-    bool deleted;
+    bool deleted;    /* in a view: wanted to be, or told by the journal that it is */
+    bool removed;    /* from the disk, by this session */
+    bool journalled; /* its removal is, by this session */
 };
 
 struct maildrop {
     struct maildrop_message *messages;
     size_t count;
-    int folder; /* descriptor of the Maildir */
-    int lock;   /* descriptor that holds the lock */
+    uint32_t epoch; /* of the uids */
+    int folder;     /* descriptor of the Maildir */
+    int lock;       /* descriptor that holds the lock; -1: a view */
 };
 
 /* Locks (one POP3 session at a time; fcntl OFD lock on Maildir/.gatepost-pop3.lock) and lists.
- * Messages in new/ and cur/ by time of arrival, then name. -EBUSY: another session has it. */
+ * Messages in new/ and cur/ in the order in which they were first seen; those that come together by
+ * time of arrival, then name. -EBUSY: another session has it. */
 int maildrop_open(const char *store, const char *user, struct maildrop *ret_maildrop);
+
+/* The same list without the lock, for Remote Mail: others may move and remove its messages
+ * meanwhile. Those whose removal stands in the journal are not in it. */
+int maildrop_view(const char *store, const char *user, struct maildrop *ret_maildrop);
+
+/* Makes the removal of a view's messages marked deleted durable: they are removed under the lock
+ * or, while a POP3 session has it, written to the journal, which the next session obeys. 0 or the
+ * first error. */
+int maildrop_remove_acked(struct maildrop *maildrop);
 
 /* Opens the text of one message for reading. -ENOENT where another program has removed it; one that
  * another program has moved from new/ to cur/ or re-flagged is found again. */

@@ -1,9 +1,10 @@
-/* A maildrop: the messages of a Maildir as one POP3 session sees them, from its lock to its UPDATE.
+/* A maildrop: the messages of a Maildir as one session sees them, from its lock to its UPDATE.
  *
- * Happy path: lock, read the names in new/ and cur/ (sizes stand in them), sort. A message that
- * another program moves or re-flags meanwhile is found again by the part of its name that stays.
- * Fails with -EBUSY when another session holds the lock, and with the -errno of the call that
- * failed; a message that vanishes while the list is made is left out. */
+ * Happy path: lock, read the names in new/ and cur/ (sizes stand in them), sort, number, remove
+ * what the journal says was to be removed. A view, for Remote Mail, does the same without the lock.
+ * A message that another program moves or re-flags meanwhile is found again by the part of its name
+ * that stays. Fails with -EBUSY when another session holds the lock, and with the -errno of the
+ * call that failed; a message that vanishes while the list is made is left out. */
 #include "backends/maildir.h"
 
 #include <dirent.h>
@@ -14,7 +15,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "backends/maildrop_journal.h"
 #include "backends/newline.h"
+#include "backends/uid_index.h"
 
 #define TMP_AGE_SECONDS                                                                            \
     (36 * 3600L) /* of a file in tmp/ that nobody is writing any more (maildir(5)) */
@@ -33,37 +36,6 @@ static struct span path_base(const char *path)
     const char *base = path + PLACE_SIZE;
 
     return span_of(base, strcspn(base, ":"));
-}
-
-static uint64_t fnv1a(struct span bytes, uint64_t hash)
-{
-    for (size_t i = 0; i < bytes.size; i++)
-        hash = (hash ^ bytes.data[i]) * 0x100000001b3u;
-    return hash;
-}
-
-/* The unique id is the base, up to our sizes; a hash of it where RFC 1939 section 7 would not allow
- * it. */
-static void set_uid(struct maildrop_message *message)
-{
-    struct span base = path_base(message->path);
-    size_t size = base.size;
-    struct span sizes = span_of(base.data, span_search(base, SPAN_LIT(",S=")));
-    bool valid;
-
-    if (sizes.size > 0 && sizes.size < size)
-        base = sizes;
-    valid = base.size > 0 && base.size < sizeof(message->uid);
-    for (size_t i = 0; valid && i < base.size; i++)
-        valid = base.data[i] > 0x20 && base.data[i] < 0x7f;
-    if (valid)
-        snprintf(message->uid, sizeof(message->uid), "%.*s", (int)base.size,
-                 (const char *)base.data);
-    else /* two passes with different beginnings: 128 bits, against chance and not against an
-            attacker */
-        snprintf(message->uid, sizeof(message->uid), "h%016llx%016llx",
-                 (unsigned long long)fnv1a(base, 0xcbf29ce484222325u),
-                 (unsigned long long)fnv1a(base, 0x6c62272e07bb0142u));
 }
 
 /* Seconds of arrival, as the name begins. */
@@ -221,7 +193,6 @@ static int add_message(struct maildrop *maildrop, const char *place, const char 
         free(message->path);
         return r == -ENOENT || r == -ELOOP ? 0 : r; /* gone already, or a symbolic link */
     }
-    set_uid(message);
     maildrop->count++;
     return 0;
 }
@@ -287,19 +258,98 @@ static void clean_tmp(int folder)
     closedir(listing);
 }
 
+/* ---- ids ---- */
+
+static int compare_numbers(const void *left, const void *right)
+{
+    const struct maildrop_message *a = left, *b = right;
+
+    return (a->number > b->number) - (a->number < b->number);
+}
+
+/* Takes out the messages for which `unwanted` is true. */
+static void drop_messages(struct maildrop *maildrop,
+                          bool (*unwanted)(const struct maildrop_message *message))
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < maildrop->count; i++) {
+        if (unwanted(&maildrop->messages[i]))
+            free(maildrop->messages[i].path);
+        else
+            maildrop->messages[kept++] = maildrop->messages[i];
+    }
+    maildrop->count = kept;
+}
+
+static bool has_no_number(const struct maildrop_message *message)
+{
+    return message->number == 0;
+}
+
+static bool is_deleted(const struct maildrop_message *message)
+{
+    return message->deleted;
+}
+
+/* On a full disk what has no id yet is not shown, so that there is a way to make room; but never an
+ * empty mailbox that is none. */
+static int number_messages(struct maildrop *maildrop)
+{
+    size_t before = maildrop->count;
+    int r =
+        uid_index_assign(maildrop->folder, maildrop->messages, maildrop->count, &maildrop->epoch);
+
+    if (r < 0 && r != -ENOSPC && r != -EDQUOT && r != -EFBIG)
+        return r;
+    drop_messages(maildrop, has_no_number);
+    if (r < 0 && maildrop->count == 0 && before > 0)
+        return r;
+    if (maildrop->count > 0)
+        qsort(maildrop->messages, maildrop->count, sizeof(*maildrop->messages), compare_numbers);
+    return 0;
+}
+
 /* ---- the session ---- */
 
-static int lock_maildrop(struct maildrop *maildrop)
+/* How often a lock is tried that Remote Mail may hold for a moment, while it removes messages, and
+ * how long it is waited for in between (guessed: an fsync of a slow disk). */
+#define LOCK_TRIES   25
+#define LOCK_WAIT_NS 10000000
+
+static int open_lock(int folder, int *ret_lock)
+{
+    int lock =
+        openat(folder, ".gatepost-pop3.lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+    if (lock < 0)
+        return -errno;
+    *ret_lock = lock;
+    return 0;
+}
+
+static int try_lock(int lock)
 {
     struct flock whole = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 
-    maildrop->lock = openat(maildrop->folder, ".gatepost-pop3.lock",
-                            O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (maildrop->lock < 0)
-        return -errno;
-    if (fcntl(maildrop->lock, F_OFD_SETLK, &whole) < 0)
+    if (fcntl(lock, F_OFD_SETLK, &whole) < 0)
         return errno == EAGAIN || errno == EACCES ? -EBUSY : -errno;
     return 0;
+}
+
+static int lock_maildrop(struct maildrop *maildrop)
+{
+    static const struct timespec wait = { .tv_nsec = LOCK_WAIT_NS };
+    int r = open_lock(maildrop->folder, &maildrop->lock);
+
+    if (r < 0)
+        return r;
+    r = try_lock(maildrop->lock);
+    for (int i = 0; r == -EBUSY && i < LOCK_TRIES; i++) {
+        nanosleep(&wait, NULL);
+        r = try_lock(maildrop->lock);
+    }
+    return r;
 }
 
 static int open_folder(const char *store, const char *user, struct maildrop *maildrop)
@@ -320,44 +370,6 @@ static int open_folder(const char *store, const char *user, struct maildrop *mai
         r = -errno;
     free(path);
     return r;
-}
-
-int maildrop_open(const char *store, const char *user, struct maildrop *ret_maildrop)
-{
-    struct maildrop maildrop = { .folder = -1, .lock = -1 };
-    size_t room = 0;
-    int r = open_folder(store, user, &maildrop);
-
-    if (r == 0)
-        r = lock_maildrop(&maildrop);
-    if (r == 0)
-        clean_tmp(maildrop.folder);
-    for (size_t i = 0; r == 0 && i < sizeof(places) / sizeof(places[0]); i++)
-        r = list_place(&maildrop, places[i], &room);
-    if (r < 0) {
-        maildrop_close(&maildrop);
-        return r;
-    }
-    sort_messages(&maildrop);
-    *ret_maildrop = maildrop;
-    return 0;
-}
-
-int maildrop_read(struct maildrop *maildrop, size_t index, FILE **ret_file)
-{
-    FILE *file;
-    int fd = -1, r = open_message(maildrop->folder, &maildrop->messages[index], &fd);
-
-    if (r < 0)
-        return r;
-    file = fdopen(fd, "r");
-    if (!file) {
-        r = -errno;
-        close(fd);
-        return r;
-    }
-    *ret_file = file;
-    return 0;
 }
 
 /* A message that is gone already is removed as well. */
@@ -393,10 +405,13 @@ int maildrop_update(struct maildrop *maildrop)
     bool removed = false;
 
     for (size_t i = 0; i < maildrop->count; i++) {
-        if (!maildrop->messages[i].deleted)
+        struct maildrop_message *message = &maildrop->messages[i];
+
+        if (!message->deleted || message->removed)
             continue;
         removed = true;
-        r = remove_message(maildrop->folder, &maildrop->messages[i]);
+        r = remove_message(maildrop->folder, message);
+        message->removed = r == 0;
         first = first < 0 ? first : r;
     }
     for (size_t i = 0; removed && i < sizeof(places) / sizeof(places[0]); i++) {
@@ -404,6 +419,126 @@ int maildrop_update(struct maildrop *maildrop)
         first = first < 0 ? first : r;
     }
     return first;
+}
+
+/* Under the lock: what the journal marked is removed, and the journal is over. */
+static int finish_journal(struct maildrop *maildrop)
+{
+    int r = maildrop_update(maildrop);
+
+    return r < 0 ? r : maildrop_journal_clear(maildrop);
+}
+
+static bool wants_removal(const struct maildrop *maildrop)
+{
+    for (size_t i = 0; i < maildrop->count; i++)
+        if (maildrop->messages[i].deleted && !maildrop->messages[i].removed)
+            return true;
+    return false;
+}
+
+/* Removes a view's marked messages if nobody has the lock. -EBUSY: somebody has. */
+static int remove_under_lock(struct maildrop *maildrop)
+{
+    int lock = -1, r = open_lock(maildrop->folder, &lock);
+
+    if (r == 0)
+        r = try_lock(lock);
+    if (r == 0)
+        r = maildrop_update(maildrop);
+    if (r == 0)
+        r = maildrop_journal_clear(maildrop);
+    if (lock >= 0)
+        close(lock);
+    return r;
+}
+
+static int remove_journalled(struct maildrop *maildrop)
+{
+    int r = wants_removal(maildrop) ? remove_under_lock(maildrop) : 0;
+
+    return r == -EBUSY ? 0 : r;
+}
+
+int maildrop_remove_acked(struct maildrop *maildrop)
+{
+    int r = wants_removal(maildrop) ? remove_under_lock(maildrop) : 0;
+
+    return r == -EBUSY ? maildrop_journal_add(maildrop) : r;
+}
+
+/* Lists, and obeys the journal. */
+static int list_messages(struct maildrop *maildrop)
+{
+    size_t room = 0;
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < sizeof(places) / sizeof(places[0]); i++)
+        r = list_place(maildrop, places[i], &room);
+    if (r < 0)
+        return r;
+    sort_messages(maildrop);
+    r = number_messages(maildrop);
+    if (r == 0)
+        r = maildrop_journal_mark(maildrop);
+    return r;
+}
+
+int maildrop_open(const char *store, const char *user, struct maildrop *ret_maildrop)
+{
+    struct maildrop maildrop = { .folder = -1, .lock = -1 };
+    int r = open_folder(store, user, &maildrop);
+
+    if (r == 0)
+        r = lock_maildrop(&maildrop);
+    if (r == 0)
+        clean_tmp(maildrop.folder);
+    if (r == 0)
+        r = list_messages(&maildrop);
+    if (r == 0)
+        r = finish_journal(&maildrop);
+    if (r < 0) {
+        maildrop_close(&maildrop);
+        return r;
+    }
+    drop_messages(&maildrop, is_deleted);
+    *ret_maildrop = maildrop;
+    return 0;
+}
+
+int maildrop_view(const char *store, const char *user, struct maildrop *ret_maildrop)
+{
+    struct maildrop maildrop = { .folder = -1, .lock = -1 };
+    int r = open_folder(store, user, &maildrop);
+
+    if (r == 0)
+        r = list_messages(&maildrop);
+    if (r == 0)
+        r = remove_journalled(&maildrop);
+    if (r < 0) {
+        maildrop_close(&maildrop);
+        return r;
+    }
+    drop_messages(&maildrop, is_deleted);
+    *ret_maildrop = maildrop;
+    return 0;
+}
+
+int maildrop_read(struct maildrop *maildrop, size_t index, FILE **ret_file)
+{
+    FILE *file;
+    int fd = -1, r = open_message(maildrop->folder, &maildrop->messages[index], &fd);
+
+    if (r < 0)
+        return r;
+    file = fdopen(fd, "r");
+    if (!file) {
+        r = -errno;
+        close(fd);
+        return r;
+    }
+    *ret_file = file;
+    return 0;
 }
 
 void maildrop_close(struct maildrop *maildrop)

@@ -1,8 +1,9 @@
-/* gatepost-pop3d: the embedded POP3 worker.
+/* gatepost-pop3d: the embedded worker of POP3 and Remote Mail.
  *
  *   worker.c          accepts, forks a session for each connection, drains
  *   pop3_session.c    the dialogue (PURE)
  *   this file         joins a session to its connection, the users and the maildrop
+ *   remote_server.c   does the same where the ports in front speak Remote Mail
  *   maildrop.c        the messages; users.c the passwords; newline.c the line ends
  *
  * Happy path: greeting, login, messages, QUIT with its UPDATE, one line in the log. A session that
@@ -17,6 +18,7 @@
 
 #include "backends/newline.h"
 #include "backends/pop3_session.h"
+#include "backends/remote_server.h"
 #include "backends/users.h"
 #include "backends/worker.h"
 #include "gatepost_build.h"
@@ -236,6 +238,14 @@ static void pop3_serve(struct worker_session *worker_session)
         maildrop_close(&worker.maildrop);
 }
 
+static void serve(struct worker_session *session)
+{
+    if (session->protocol == PROTOCOL_REMOTE)
+        remote_serve(session);
+    else
+        pop3_serve(session);
+}
+
 static error_t parse_option(int key, char *value, struct argp_state *state)
 {
     (void)value;
@@ -248,11 +258,13 @@ int main(int argc, char **argv)
     static const struct worker_program program = {
         .name = "gatepost-pop3d",
         .busy = "-ERR [SYS/TEMP] Too many sessions, please try again later\r\n",
-        .session = pop3_serve,
+        .remote_busy = "- [TEMP] too many sessions, please try again later\r\n",
+        .session = serve,
     };
     static const struct argp arguments = {
         .parser = parse_option,
-        .doc = "The embedded POP3 worker of Gatepost. It is started by gatepost(8) only.",
+        .doc = "The embedded worker of Gatepost for POP3 and Remote Mail. It is started by "
+               "gatepost(8) only.",
     };
 
     argp_program_version = "gatepost-pop3d " GATEPOST_VERSION;

@@ -38,6 +38,7 @@ struct worker {
     const struct worker_program *program;
     struct child child;
     struct settings *settings;
+    enum port_protocol protocol;
     int signals; /* signalfd of SIGCHLD */
     pid_t *sessions;
     size_t session_count, session_limit;
@@ -74,7 +75,9 @@ static void serve_connection(struct worker *worker, int fd)
         .write_timeout_ms = (int)settings->limits.write_timeout_ms,
         .read_size = settings->limits.read_size_bytes,
     };
-    struct worker_session session = { .settings = settings, .connection = &connection };
+    struct worker_session session = { .settings = settings,
+                                      .protocol = worker->protocol,
+                                      .connection = &connection };
     int r = connection_read_header(&connection, HEADER_TIMEOUT_MS, &session.client);
 
     if (r == -ECONNRESET && connection.in_end == 0)
@@ -108,7 +111,8 @@ static void session_process(struct worker *worker, int fd)
  * octets unread would reset the connection under the reply. */
 static void turn_away(const struct worker *worker, int fd)
 {
-    const char *busy = worker->program->busy;
+    const struct worker_program *program = worker->program;
+    const char *busy = worker->protocol == PROTOCOL_REMOTE ? program->remote_busy : program->busy;
     char unread[PROXY_V2_HEADER_MAX];
 
     while (recv(fd, unread, sizeof(unread), MSG_DONTWAIT) > 0)
@@ -339,6 +343,23 @@ static int parse_settings(const struct bundle *bundle, struct settings **ret_set
     return r;
 }
 
+/* Our backend, named with our socket, stands behind ports that tell what is spoken. */
+static int find_protocol(struct worker *worker, const struct bundle *bundle)
+{
+    const struct settings *settings = worker->settings;
+    struct span listener, name;
+
+    if (!bundle_find(bundle, "listener", 0, &listener))
+        return -EPROTO;
+    name = span_take_word(&listener);
+    for (size_t i = 0; i < settings->backend_count; i++)
+        if (span_equal(name, span_of_text(settings->backends[i].name)))
+            return settings_backend_protocol(settings, &settings->backends[i], &worker->protocol)
+                       ? 0
+                       : -EPROTO;
+    return -EPROTO;
+}
+
 static int load_settings(struct worker *worker)
 {
     struct bundle bundle;
@@ -349,6 +370,8 @@ static int load_settings(struct worker *worker)
     close(worker->child.bundle_fd);
     worker->child.bundle_fd = -1;
     r = parse_settings(&bundle, &worker->settings);
+    if (r == 0)
+        r = find_protocol(worker, &bundle);
     bundle_free(&bundle);
     if (r == 0)
         log_set_level((enum log_level)worker->settings->gatepost.log_level);

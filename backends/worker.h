@@ -18,13 +18,15 @@ struct connection;
 /* What a session is given. */
 struct worker_session {
     const struct settings *settings;
-    struct proxy_v2 client; /* client.local: the proxy's own, learning what we can do */
+    enum port_protocol protocol; /* of the ports in front of this worker */
+    struct proxy_v2 client;      /* client.local: the proxy's own, learning what we can do */
     struct connection *connection;
 };
 
 struct worker_program {
-    const char *name; /* "gatepost-pop3d" */
-    const char *busy; /* reply to a connection over the limit, with CRLF */
+    const char *name;        /* "gatepost-pop3d" */
+    const char *busy;        /* reply to a connection over the limit, with CRLF */
+    const char *remote_busy; /* the same where Remote Mail is spoken; NULL: never */
     void (*session)(struct worker_session *session); /* returns when the session has ended */
 };
 

@@ -15,11 +15,12 @@ HEADERS = [path for path in SOURCES if path.suffix == ".h"]
 PROXY_PURE = re.search(r"pure_sources = \[(.*?)\]", (ROOT / "proxy" / "meson.build").read_text(), re.S)[1]
 PURE = {f"proxy/{name}" for name in re.findall(r"'([^']+)\.c'", PROXY_PURE)}
 PURE |= {"proxy/" + name for name in ("dialect", "dialogue", "inspect")}
-PURE |= {path for folder, start in (("backends", "smtp_"), ("backends", "pop3_"), ("backends", "newline"))
+PURE |= {path for folder, start in (("backends", "smtp_"), ("backends", "pop3_"), ("backends", "newline"),
+                                           ("backends", "remote_session"))
          for path in (f"{folder}/{found.stem}" for found in (ROOT / folder).glob(f"{start}*.c")) if "_main" not in path}
 MUST_BE_PURE = {"detect", "hints", "negotiate", "dialect_smtp", "dialect_pop3", "inspect_smtp", "inspect_pop3",
                 "limits"}
-OPENSSL = re.compile(r"proxy/(tls|tls_(certificate|client|context|hooks|pem|private|profile|store|words)|tickets)\.[ch]")
+OPENSSL = re.compile(r"proxy/(tls|tls_(certificate|client|context|hooks|pem|private|profile|store|words)|tickets)\.[ch]|backends/digest\.c")
 UV = re.compile(r"proxy/[^/]+\.[ch]")
 GENERATED = {"gatepost_build.h", "build_tag.h"}
 

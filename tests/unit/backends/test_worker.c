@@ -52,7 +52,7 @@ static void echo_session(struct worker_session *session)
     connection_write(session->connection, SPAN_LIT("bye\n")); /* sent when the session returns */
 }
 
-static const struct worker_program program = { "test-worker", BUSY, echo_session };
+static const struct worker_program program = { "test-worker", BUSY, NULL, echo_session };
 
 static void socket_address(struct sockaddr_un *address)
 {
@@ -73,12 +73,13 @@ static int make_listener(void)
 
 static int make_bundle(unsigned max_sessions)
 {
-    char settings[256];
+    char settings[512];
     int fd = bundle_create();
 
     snprintf(settings, sizeof(settings),
              "[gatepost]\nhostname = mail.example.org\n[mailstore]\npath = /nowhere\n"
-             "max_sessions = %u\n",
+             "max_sessions = %u\n[backend pop3]\naddress = embedded\n"
+             "[listen pop3]\ntls = off\n[listen pop3s]\nenabled = no\n",
              max_sessions);
     assert_true(fd >= 0);
     assert_int_equal(bundle_add(fd, "settings", span_of_text(settings)), 0);

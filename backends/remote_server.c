@@ -1,0 +1,538 @@
+/* One connection of Remote Mail.
+ *
+ *   remote_session.c   the dialogue (PURE)
+ *   remote_link.c      the connection, read while it is written
+ *   maildrop.c         the mailbox, seen without its lock; users.c the passwords; digest.c the
+ * digests mirror_lock.c      one session for each mirror this file          joins them
+ *
+ * Happy path: login, LIST or PULL, ACK and SYNC, WAIT, QUIT, one line in the log. However the
+ * session ends, what the client has acknowledged is deleted at its end, and nothing else. An error
+ * of the disk inside a frame closes the connection: the client knows that the frame is not whole,
+ * and resumes. */
+#include "backends/remote_server.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/inotify.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "backends/digest.h"
+#include "backends/mirror_lock.h"
+#include "backends/newline.h"
+#include "backends/remote_link.h"
+#include "backends/remote_session.h"
+#include "backends/users.h"
+#include "proxy/base/err.h"
+#include "proxy/base/log.h"
+
+#define TEXT_BYTES 16384 /* of a message at a time */
+#define IN_BYTES   4096
+#define PUMPS      32 /* pieces between two looks at the input; each is at most REMOTE_LINK_ROOM */
+#define WAIT_LOOK_MS                                                                               \
+    60000 /* in WAIT, how often the mailbox is listed although nothing was announced */
+#define WAIT_UNWATCHED_MS 5000 /* the same where the folders cannot be watched (guessed) */
+
+struct remote_server {
+    struct worker_session *worker;
+    struct remote_session session;
+    struct remote_link link;
+    char user[USER_NAME_MAX + 1]; /* "" before login */
+    struct maildrop maildrop;
+    bool open;                /* maildrop is */
+    int place;                /* of the mirror; -1 before login */
+    uint64_t deleted_earlier; /* in lists before this one */
+
+    FILE *text; /* the message of the frame */
+    struct newline_to_wire newline;
+    uint64_t octets, sent, skipped_to; /* its size; what was hashed of it; where the frame begins */
+    struct digest *digest;
+
+    long long wait_end_ms;
+    bool look_now; /* WAIT has begun */
+};
+
+static long long now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
+}
+
+static const char *store_of(const struct remote_server *server)
+{
+    return server->worker->settings->mailstore.path;
+}
+
+/* ---- the log ---- */
+
+static void log_failure(const struct remote_server *server, const char *what, int error)
+{
+    log_line(LOG_LEVEL_ERROR, "%s: %s: %s", server->user, what, err_text(error));
+}
+
+static void put_session(const struct remote_server *server, struct text *line)
+{
+    const struct proxy_v2 *client = &server->worker->client;
+    char address[64];
+
+    text_printf(line, "remote session %s of %s: ", client->unique_id[0] ? client->unique_id : "-",
+                proxy_v2_address_text(&client->client, address, sizeof(address)));
+}
+
+/* The name that was tried is not told: people type their password there. */
+static void log_refusal(const struct remote_server *server)
+{
+    char room[512];
+    struct text line = TEXT_OVER(room);
+
+    put_session(server, &line);
+    text_puts(&line, "wrong name or password");
+    log_line(LOG_LEVEL_NOTICE, "%s", text_str(&line));
+}
+
+static uint64_t deleted_so_far(const struct remote_server *server)
+{
+    uint64_t count = server->deleted_earlier;
+
+    for (size_t i = 0; server->open && i < server->maildrop.count; i++)
+        count += server->maildrop.messages[i].removed || server->maildrop.messages[i].journalled;
+    return count;
+}
+
+static void log_end(const struct remote_server *server, int result)
+{
+    const struct proxy_v2 *client = &server->worker->client;
+    const struct remote_session *session = &server->session;
+    char room[1024];
+    struct text line = TEXT_OVER(room);
+
+    put_session(server, &line);
+    text_puts(&line, "user ");
+    text_put_escaped(&line, span_of_text(server->user[0] ? server->user : "-"), USER_NAME_MAX);
+    text_printf(&line, ", %s, %llu pulled, %llu deleted, %s",
+                client->tls ? client->tls_version : "no TLS", (unsigned long long)session->pulled,
+                (unsigned long long)deleted_so_far(server),
+                result == REMOTE_ENDED ? "ended in order"
+                : result == 0          ? "client gone"
+                                       : err_text(result));
+    log_line(client->local ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, "%s", text_str(&line));
+}
+
+/* ---- logging in ---- */
+
+/* The socket of the one session of this process; -1: none. */
+static volatile sig_atomic_t session_socket = -1;
+
+/* A newer session of this mirror wants the place: the client's end of file is made up, and all else
+ * follows. */
+static void on_term(int number)
+{
+    (void)number;
+    if (session_socket >= 0)
+        shutdown(session_socket, SHUT_RDWR);
+}
+
+static void close_maildrop(struct remote_server *server)
+{
+    if (!server->open)
+        return;
+    server->deleted_earlier = deleted_so_far(server);
+    server->open = false;
+    maildrop_close(&server->maildrop);
+}
+
+static int take_place(struct remote_server *server, struct span mirror)
+{
+    int r;
+
+    close_maildrop(server); /* of an earlier attempt */
+    r = maildrop_view(store_of(server), server->user, &server->maildrop);
+
+    if (r < 0)
+        return r;
+    server->open = true;
+    server->place = mirror_lock_take(server->maildrop.folder, mirror);
+    return server->place < 0 ? server->place : 0;
+}
+
+static int enter(struct remote_server *server, struct span mirror)
+{
+    int r = take_place(server, mirror);
+
+    if (r == 0)
+        return REMOTE_LOGIN_DONE;
+    log_failure(server, "the mailbox cannot be opened", r);
+    server->user[0] = '\0';
+    return r == -EACCES || r == -EPERM || r == -ENOTDIR || r == -ELOOP ? REMOTE_LOGIN_PERMANENT
+                                                                       : REMOTE_LOGIN_TEMPORARY;
+}
+
+static int on_login(void *context, struct span name, struct span password, struct span mirror)
+{
+    struct remote_server *server = context;
+    const struct settings *settings = server->worker->settings;
+    int r;
+
+    /* What can be no name is checked as well: it takes as long as a wrong password. */
+    if (users_normalize(name, settings->mailstore.domains.items[0], server->user) != USERS_OK)
+        server->user[0] = '\0';
+    r = worker_check_password(server->worker, server->user, password);
+    if (r == USERS_OK)
+        return enter(server, mirror);
+    if (r < 0)
+        log_failure(server, "the users file cannot be read", r);
+    else
+        log_refusal(server);
+    server->user[0] = '\0';
+    return r < 0 ? REMOTE_LOGIN_TEMPORARY : REMOTE_LOGIN_WRONG;
+}
+
+/* ---- the mailbox ---- */
+
+static int complete(struct remote_server *server)
+{
+    int r = server->open ? maildrop_remove_acked(&server->maildrop) : 0;
+
+    if (r < 0)
+        log_failure(server, "an acknowledged message could not be removed", r);
+    return r;
+}
+
+static int on_complete(void *context, uint64_t *ret_deleted)
+{
+    struct remote_server *server = context;
+    int r = complete(server);
+
+    if (r == 0)
+        *ret_deleted = deleted_so_far(server);
+    return r;
+}
+
+static int on_refresh(void *context, struct remote_mailbox *ret_mailbox)
+{
+    struct remote_server *server = context;
+    struct maildrop fresh;
+    int r = complete(server);
+
+    if (r == 0)
+        r = maildrop_view(store_of(server), server->user, &fresh);
+    if (r < 0) {
+        log_failure(server, "the mailbox cannot be listed", r);
+        return r;
+    }
+    close_maildrop(server);
+    server->maildrop = fresh;
+    server->open = true;
+    *ret_mailbox = (struct remote_mailbox){ fresh.messages, fresh.count, fresh.epoch };
+    return 0;
+}
+
+/* ---- frames ---- */
+
+static void close_text(struct remote_server *server)
+{
+    if (server->text)
+        fclose(server->text);
+    server->text = NULL;
+}
+
+/* Converts the next piece of the file into `out`. Returns the octets, 0 at the end, or -EIO. */
+static long read_piece(struct remote_server *server, unsigned char *out)
+{
+    unsigned char in[TEXT_BYTES];
+    size_t size = fread(in, 1, sizeof(in), server->text);
+
+    if (size > 0)
+        return (long)newline_to_wire(&server->newline, span_of(in, size), out);
+    return ferror(server->text) ? -EIO : 0;
+}
+
+/* What the file is in octets of the wire. Its name may tell something else, and a frame that does
+ * not hold what it announced could never be pulled. */
+static int measure(struct remote_server *server, uint64_t *ret_octets)
+{
+    unsigned char out[2 * TEXT_BYTES];
+    uint64_t octets = 0;
+    long size;
+
+    while ((size = read_piece(server, out)) > 0)
+        octets += (uint64_t)size;
+    octets += newline_to_wire_end(&server->newline, out);
+    if (size < 0 || fseek(server->text, 0, SEEK_SET) != 0)
+        return -EIO;
+    *ret_octets = octets;
+    return 0;
+}
+
+static int on_open_message(void *context, size_t index, uint64_t offset, uint64_t *ret_octets)
+{
+    struct remote_server *server = context;
+    uint64_t octets = 0;
+    int r;
+
+    close_text(server);
+    r = maildrop_read(&server->maildrop, index, &server->text);
+    server->newline = (struct newline_to_wire){ .dot_stuffing = false };
+    if (r == 0)
+        r = measure(server, &octets);
+    if (r == 0)
+        r = digest_restart(server->digest);
+    if (r == 0 && offset > octets)
+        r = -ERANGE;
+    if (r < 0) {
+        if (r != -ENOENT && r != -ERANGE)
+            log_failure(server, "a message cannot be read", r);
+        close_text(server);
+        return r;
+    }
+    server->newline = (struct newline_to_wire){ .dot_stuffing = false };
+    server->octets = octets;
+    server->skipped_to = offset;
+    server->sent = 0;
+    *ret_octets = octets;
+    return 0;
+}
+
+/* Hashes octets, and sends those that the client has not. */
+static int send_octets(struct remote_server *server, struct span octets)
+{
+    uint64_t skip = server->skipped_to > server->sent ? server->skipped_to - server->sent : 0;
+    int r = digest_add(server->digest, octets);
+
+    server->sent += octets.size;
+    if (r == 0 && server->sent > server->octets)
+        r = -EIO; /* it has grown */
+    return r < 0 ? r
+                 : remote_link_write(
+                       &server->link,
+                       span_skip(octets, skip < octets.size ? (size_t)skip : octets.size));
+}
+
+static int on_send_piece(void *context, char *ret_digest)
+{
+    struct remote_server *server = context;
+    unsigned char out[2 * TEXT_BYTES];
+    long size = read_piece(server, out);
+    bool last = size == 0;
+    int r;
+
+    if (last)
+        size = (long)newline_to_wire_end(&server->newline, out);
+    r = size < 0 ? (int)size : send_octets(server, span_of(out, (size_t)size));
+    if (r == 0 && !last)
+        return REMOTE_PIECE_MORE;
+    if (r == 0 && server->sent != server->octets)
+        r = -EIO;
+    if (r == 0)
+        r = digest_end(server->digest, ret_digest);
+    if (r == -EIO)
+        log_failure(server, "a message could not be read to its end", r);
+    close_text(server);
+    return r < 0 ? r : REMOTE_PIECE_LAST;
+}
+
+/* ---- waiting for mail ---- */
+
+static void watch_place(struct remote_server *server, const char *place)
+{
+    const char *at = strchr(server->user, '@');
+    char path[PATH_MAX];
+    int size = snprintf(path, sizeof(path), "%s/%s/%.*s/Maildir/%s", store_of(server), at + 1,
+                        (int)(at - server->user), server->user, place);
+
+    if (size < 0 || (size_t)size >= sizeof(path) ||
+        inotify_add_watch(server->link.watched, path, IN_CREATE | IN_MOVED_TO) < 0) {
+        close(server->link.watched);
+        server->link.watched = -1;
+    }
+}
+
+static void on_wait(void *context, uint32_t seconds)
+{
+    struct remote_server *server = context;
+
+    server->wait_end_ms = now_ms() + seconds * 1000LL;
+    server->look_now = true;
+    if (server->link.watched >= 0)
+        return;
+    server->link.watched = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    if (server->link.watched >= 0)
+        watch_place(server, "new");
+    if (server->link.watched >= 0)
+        watch_place(server, "cur");
+}
+
+static void stop_watching(struct remote_server *server)
+{
+    if (server->link.watched >= 0)
+        close(server->link.watched);
+    server->link.watched = -1;
+}
+
+static void read_watched(const struct remote_server *server)
+{
+    char events[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
+
+    while (read(server->link.watched, events, sizeof(events)) > 0)
+        ;
+}
+
+/* ---- the session ---- */
+
+static int on_write(void *context, struct span octets)
+{
+    struct remote_server *server = context;
+
+    return remote_link_write(&server->link, octets);
+}
+
+/* Reads and feeds. How the session goes on: a remote_result, 0 at end of file, or -errno. */
+static int take_input(struct remote_server *server, unsigned char *in, struct span *held)
+{
+    long size = remote_link_read(&server->link, in, IN_BYTES);
+    int r;
+
+    if (size == -EAGAIN)
+        return REMOTE_MORE;
+    if (size <= 0)
+        return (int)size;
+    *held = span_of(in, (size_t)size);
+    r = remote_session_feed(&server->session, held);
+    explicit_bzero(in, (size_t)size - held->size); /* it may have been a password */
+    return r;
+}
+
+/* How long poll() may wait. */
+static int patience_ms(const struct remote_server *server, bool can_pump)
+{
+    long long left = server->wait_end_ms - now_ms();
+    long long look = server->link.watched >= 0 ? WAIT_LOOK_MS : WAIT_UNWATCHED_MS;
+
+    if (can_pump)
+        return 0;
+    if (server->session.state != REMOTE_WAITING)
+        return (int)server->worker->settings->mailstore.command_timeout_ms;
+    if (left <= 0 || server->look_now)
+        return 0;
+    return (int)(left < look ? left + 1 : look);
+}
+
+static int wake(struct remote_server *server)
+{
+    int r = remote_session_wake(&server->session, now_ms() >= server->wait_end_ms);
+
+    server->look_now = false;
+    if (server->session.state != REMOTE_WAITING)
+        stop_watching(server);
+    return r;
+}
+
+/* One turn: what there is to say, then what there is to hear. A remote_result, 0 at end of file, or
+ * -errno. */
+static int turn(struct remote_server *server, unsigned char *in, struct span *held)
+{
+    struct remote_session *session = &server->session;
+    bool can_pump;
+    int r = REMOTE_MORE;
+
+    for (int i = 0; r == REMOTE_MORE && i < PUMPS && remote_session_pumping(session) &&
+                    remote_link_has_room(&server->link);
+         i++)
+        r = remote_session_pump(session);
+    if (r == REMOTE_MORE && held->size > 0 && remote_session_listening(session))
+        r = remote_session_feed(session, held);
+    if (r != REMOTE_MORE)
+        return r;
+    r = remote_link_send(&server->link);
+    if (r < 0)
+        return r;
+    can_pump = (remote_session_pumping(session) && remote_link_has_room(&server->link)) ||
+               (held->size > 0 && remote_session_listening(session));
+    r = remote_link_wait(&server->link, remote_session_listening(session) && held->size == 0,
+                         patience_ms(server, can_pump));
+    switch (r) {
+    case REMOTE_LINK_READABLE:
+        return take_input(server, in, held);
+    case REMOTE_LINK_WATCHED:
+        read_watched(server);
+        return wake(server);
+    case REMOTE_LINK_TIMEOUT:
+        if (session->state == REMOTE_WAITING)
+            return wake(server);
+        return can_pump ? REMOTE_MORE : -ETIMEDOUT;
+    case REMOTE_LINK_WRITTEN:
+        return REMOTE_MORE;
+    default:
+        return r;
+    }
+}
+
+static int converse(struct remote_server *server)
+{
+    static unsigned char in[IN_BYTES]; /* one session is one process */
+    struct span held = { NULL, 0 };
+    int r;
+
+    do
+        r = turn(server, in, &held);
+    while (r == REMOTE_MORE);
+    explicit_bzero(in, sizeof(in));
+    return r;
+}
+
+static void catch_term(const struct remote_server *server)
+{
+    struct sigaction action = { .sa_handler = on_term };
+
+    session_socket = server->worker->connection->fd;
+    sigaction(SIGTERM, &action, NULL);
+}
+
+static int serve(struct remote_server *server)
+{
+    static const struct remote_caller caller = { on_login,        on_refresh,    on_complete,
+                                                 on_open_message, on_send_piece, on_wait,
+                                                 on_write };
+    const struct settings *settings = server->worker->settings;
+    const struct remote_facts facts = {
+        .hostname = settings->gatepost.hostname,
+        .passwords = settings->mailstore.auth_without_tls || server->worker->client.tls,
+        .max_errors = settings->limits.max_errors,
+        .limit_bytes = settings->mailstore.message_size_limit_bytes,
+    };
+    int r;
+
+    remote_session_init(&server->session, &facts, &caller, server);
+    r = converse(server);
+    if (r == REMOTE_ENDED)
+        remote_link_flush(&server->link);
+    complete(server);
+    log_end(server, r);
+    remote_session_deinit(&server->session);
+    return r;
+}
+
+void remote_serve(struct worker_session *worker)
+{
+    static struct remote_server server; /* one session is one process */
+
+    server.worker = worker;
+    server.place = server.link.watched = -1;
+    server.link.connection = worker->connection;
+    server.digest = digest_new();
+    if (!server.digest)
+        return;
+    catch_term(&server);
+    serve(&server);
+    stop_watching(&server);
+    close_text(&server);
+    close_maildrop(&server);
+    digest_free(server.digest);
+    session_socket = -1;
+}
