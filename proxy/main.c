@@ -3,7 +3,8 @@
  * The files of this folder, by what they know:
  *
  *   the privileged side    supervisor.c    start, signals, drain, ticket keys
- *                          reload.c        another configuration, or certificates, put in use
+ *                          reload.c, reload_read.c, reload_swap.c   another configuration, or
+ *                                          certificates, put in use
  *                          generation.c    what one configuration opens
  *                          bundle_changes.c   in what two differ, in words
  *                          certificate_watch.c, file_stamps.c   folders of certificates
