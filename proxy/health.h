@@ -13,7 +13,7 @@
 
 #define HEALTH_WORKERS_MAX    64
 #define HEALTH_FIRST_STALE_MS 2000 /* a worker that says nothing for so long has hung; guessed */
-#define HEALTH_SLOTS          1024 /* of the addresses of a configuration and of those before it */
+#define HEALTH_SLOTS          512  /* of the addresses of a configuration and of those before it */
 #define HEALTH_BACK_OFF_FIRST                                                                      \
     500                            /* milliseconds until an address that failed is tried again ... \
                                     */
