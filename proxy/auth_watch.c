@@ -4,19 +4,17 @@
 
 #include "proxy/base/text.h"
 
-enum { MECHANISM_OTHER, MECHANISM_PLAIN, MECHANISM_LOGIN, MECHANISM_CRAM_MD5 };
-
 #define DECODED_MAX 384 /* octets: room for two long names; what is behind is not looked at */
 
 static uint8_t mechanism_number(struct span mechanism)
 {
     if (span_equal_nocase(mechanism, SPAN_LIT("PLAIN")))
-        return MECHANISM_PLAIN;
+        return AUTH_PLAIN;
     if (span_equal_nocase(mechanism, SPAN_LIT("LOGIN")))
-        return MECHANISM_LOGIN;
+        return AUTH_LOGIN;
     if (span_equal_nocase(mechanism, SPAN_LIT("CRAM-MD5")))
-        return MECHANISM_CRAM_MD5;
-    return MECHANISM_OTHER;
+        return AUTH_CRAM_MD5;
+    return AUTH_OTHER;
 }
 
 void auth_watch_begin(struct auth_watch *watch, struct span arguments)
@@ -35,6 +33,23 @@ void auth_watch_name(struct auth_watch *watch, struct span name)
     memset(watch->name, 0, sizeof(watch->name));
     if (name.size > 0)
         memcpy(watch->name, name.data, name.size);
+}
+
+void auth_watch_command(struct auth_watch *watch, enum auth_mechanism mechanism)
+{
+    watch->mechanism = (uint8_t)mechanism;
+    watch->answered = true;
+}
+
+const char *auth_watch_method(const struct auth_watch *watch)
+{
+    static const char *const methods[] = {
+        [AUTH_OTHER] = "",      [AUTH_PLAIN] = "PLAIN",
+        [AUTH_LOGIN] = "LOGIN", [AUTH_CRAM_MD5] = "CRAM-MD5",
+        [AUTH_PASS] = "PLAIN",  [AUTH_APOP] = "APOP",
+    };
+
+    return methods[watch->mechanism];
 }
 
 /* PLAIN: authzid NUL authcid NUL password. The authcid only counts where its end was decoded too.
@@ -58,13 +73,19 @@ void auth_watch_answer(struct auth_watch *watch, struct span answer)
     unsigned char clear[DECODED_MAX];
     long size;
 
-    if (watch->answered || watch->mechanism == MECHANISM_OTHER)
+    if (span_equal(answer, SPAN_LIT("*"))) { /* RFC 4954 section 4, RFC 5034 section 4 */
+        *watch = (struct auth_watch){ 0 };
+        return;
+    }
+    if (watch->answered)
         return;
     watch->answered = true;
+    if (watch->mechanism == AUTH_OTHER)
+        return;
     size = base64_decode(span_first(answer, DECODED_MAX / 3 * 4), clear, sizeof(clear));
-    if (size > 0 && watch->mechanism == MECHANISM_PLAIN)
+    if (size > 0 && watch->mechanism == AUTH_PLAIN)
         auth_watch_name(watch, plain_name(span_of(clear, (size_t)size)));
-    else if (size > 0 && watch->mechanism == MECHANISM_LOGIN)
+    else if (size > 0 && watch->mechanism == AUTH_LOGIN)
         auth_watch_name(watch, span_of(clear, (size_t)size));
     else if (size > 0)
         auth_watch_name(watch, cram_name(span_of(clear, (size_t)size)));

@@ -78,12 +78,13 @@ struct inspect_start {
 /* Facts for logs and counters; names are NUL-terminated, escaped by whoever prints them. */
 struct inspect_facts {
     char login[64]; /* user name of the last login that succeeded; cut to fit; empty: none */
-    unsigned logins_failed;
-    unsigned messages;     /* SMTP: accepted by the server; POP3: bodies that RETR began */
-    bool quit;             /* the client said QUIT */
-    bool bare_newlines;    /* a message held bare newlines */
-    uint8_t errors;        /* bad commands */
-    const char *violation; /* static words why the session was closed; NULL: QUIT */
+    unsigned logins_failed; /* that proved nothing; who it was: inspector_auth() */
+    bool login_in_clear;    /* one was refused for want of TLS */
+    unsigned messages;      /* SMTP: accepted by the server; POP3: bodies that RETR began */
+    bool quit;              /* the client said QUIT */
+    bool bare_newlines;     /* a message held bare newlines */
+    uint8_t errors;         /* bad commands */
+    const char *violation;  /* static words why the session was closed; NULL: QUIT */
 };
 
 #endif

@@ -70,6 +70,8 @@ static void note_command(struct inspect_pop3 *inspect, const struct pop3_decisio
         auth_watch_name(&inspect->auth, span_take_word(&rest));
     if (decision->reply == POP3_REPLY_AUTH)
         auth_watch_begin(&inspect->auth, decision->argument);
+    if (decision->reply == POP3_REPLY_LOGIN)
+        auth_watch_command(&inspect->auth, decision->names_user ? AUTH_APOP : AUTH_PASS);
     if (decision->reply == POP3_REPLY_AUTH || decision->reply == POP3_REPLY_LOGIN)
         inspect->secret = true;
     if (decision->reply == POP3_REPLY_QUIT)
@@ -95,6 +97,7 @@ static int say(struct inspect_pop3 *inspect, const struct pop3_decision *decisio
 
     inspect->secret = true; /* it may have been a PASS */
     if (decision->wants_tls) {
+        inspect->facts.login_in_clear = true;
         pop3_put_wants_tls(inspect->rule, &wants_tls);
         words = text_span(&wants_tls);
     }
@@ -187,6 +190,7 @@ static int take_bad_line(struct inspect_pop3 *inspect, struct span *in, struct s
     if (inspect->mode != POP3_MODE_AUTH || inspect->facts.errors + 1u >= inspect->rule->max_errors)
         return say(inspect, &too_long, ret_piece);
     count_error(inspect);
+    auth_watch_answer(&inspect->auth, SPAN_LIT("*"));
     inspect->mode = POP3_MODE_COMMANDS;
     expect(inspect, POP3_REPLY_AUTH, true);
     *ret_piece = SPAN_LIT("*\r\n");

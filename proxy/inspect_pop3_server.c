@@ -75,7 +75,7 @@ static void finish_login(struct inspect_pop3 *inspect, enum status status, struc
     if (status == STATUS_OK) {
         inspect->logged_in = true;
         memcpy(inspect->facts.login, inspect->auth.name, sizeof(inspect->facts.login));
-    } else if (is_failed_login(line)) {
+    } else if (is_failed_login(line) && inspect->auth.answered) {
         inspect->facts.logins_failed++;
     }
 }

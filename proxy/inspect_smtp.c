@@ -88,6 +88,7 @@ static int say(struct inspect_smtp *inspect, const struct smtp_decision *decisio
     struct span words = span_of_text(decision->words ? decision->words : "");
 
     inspect->secret = true; /* it may have been an AUTH */
+    inspect->facts.login_in_clear = inspect->facts.login_in_clear || decision->login_in_clear;
     *ret_piece = words;
     if (decision->counted && count_error(inspect)) {
         if (own_join(&inspect->own, words, SPAN_LIT("421 4.7.0 Too many errors\r\n")) < 0)
@@ -190,6 +191,7 @@ static int take_bad_line(struct inspect_smtp *inspect, struct span *in, struct s
     if (inspect->mode != SMTP_MODE_AUTH || inspect->facts.errors + 1u >= inspect->rule->max_errors)
         return say(inspect, &decision, ret_piece);
     count_error(inspect);
+    auth_watch_answer(&inspect->auth, SPAN_LIT("*"));
     inspect->mode = SMTP_MODE_COMMANDS;
     expect(inspect, SMTP_REPLY_AUTH, true);
     *ret_piece = SPAN_LIT("*\r\n");

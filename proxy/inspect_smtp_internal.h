@@ -39,6 +39,7 @@ struct smtp_decision {
     const char *words; /* the reply, with its CRLF; NULL: none */
     const char *violation;
     bool counted;         /* the reply is to a bad command */
+    bool login_in_clear;  /* it is a login that wants TLS */
     bool sync;            /* FORWARD: nothing passes behind it until it has been answered */
     uint8_t reply;        /* FORWARD: enum smtp_reply */
     struct span argument; /* FORWARD: behind the verb */

@@ -71,7 +71,8 @@ static void check_auth(const struct inspect_smtp *inspect, struct smtp_decision 
         decision->verdict = INSPECT_HAND_BACK;
         return;
     }
-    if (inspect->rule->require_tls == REQUIRE_TLS_AUTH && !inspect->tls)
+    decision->login_in_clear = inspect->rule->require_tls == REQUIRE_TLS_AUTH && !inspect->tls;
+    if (decision->login_in_clear)
         refuse(decision, "538 5.7.11 Encryption is required to log in: use STARTTLS first\r\n");
     else if (mechanism.size == 0)
         refuse(decision, "501 5.5.4 An argument is missing\r\n");

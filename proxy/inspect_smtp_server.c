@@ -62,8 +62,10 @@ static void finish_auth(struct inspect_smtp *inspect, unsigned code)
         inspect->authenticated = true;
         memcpy(inspect->facts.login, inspect->auth.name, sizeof(inspect->facts.login));
     }
-    if (is_failed_login(code))
-        inspect->facts.logins_failed++;
+    if (is_failed_login(code) && inspect->auth.answered) {
+        inspect->facts.logins_failed++; /* the name stays until the next AUTH */
+        return;
+    }
     explicit_bzero(&inspect->auth, sizeof(inspect->auth));
 }
 

@@ -101,6 +101,13 @@ static inline void inspector_hand_back_logins(struct inspector *inspector)
         inspector->as.pop3.hands_back = true;
 }
 
+/* Who logs in, or tried to, and how: by the latest login. */
+static inline const struct auth_watch *inspector_auth(const struct inspector *inspector)
+{
+    return inspector->protocol == PROTOCOL_SMTP ? &inspector->as.smtp.auth
+                                                : &inspector->as.pop3.auth;
+}
+
 static inline const struct inspect_facts *inspector_facts(const struct inspector *inspector)
 {
     return INSPECTOR_DISPATCH(inspector, facts, );

@@ -27,6 +27,7 @@
  *                          session_route.c which server, by who logs in; login.c reads that
  *                          session_connect.c, greet.c, greet_xclient.c, identity.c   CONNECT
  *                          relay.c         RELAY, through inspect_smtp.c or inspect_pop3.c
+ *                          session_log.c   what the log hears of a session; words: log_words.c
  *                          backend.c       its addresses: which serves, what each can do
  *                          backend_learn.c the dialogue by which one is learned and checked
  *                          address.c, health.c, policy.c   slots, in service or out, order

@@ -165,6 +165,13 @@ static bool needs_tls(const struct negotiate *negotiate, const struct dialect_co
     return required == REQUIRE_TLS_YES && !(command && (command->flags & DIALECT_BEFORE_TLS));
 }
 
+static void note_clear(struct negotiate *negotiate, const struct dialect_command *command)
+{
+    negotiate->refused_in_clear = true;
+    if (command && (command->flags & DIALECT_LOGIN))
+        negotiate->login_in_clear = true;
+}
+
 /* Words about the form of the line; NULL where it is well formed. */
 static const char *fault_of(const struct negotiate *negotiate, const struct dialect *dialect,
                             const struct dialect_command *command, const struct dialect_call *call)
@@ -193,12 +200,15 @@ static int judge(struct negotiate *negotiate, const struct dialect_command *comm
     if (holds_controls(call->line) || starts_blank(call->line))
         return dialect_refuse(negotiate, dialect->words->syntax, reply);
     if (negotiate->told_plain && !(command && (command->flags & DIALECT_TO_TLS))) {
+        note_clear(negotiate, command);
         text_puts(reply, dialect->told_plain);
         put_what_to_set(negotiate->rule, reply);
         return dialect_refuse_written(negotiate, reply);
     }
-    if (needs_tls(negotiate, command))
+    if (needs_tls(negotiate, command)) {
+        note_clear(negotiate, command);
         return dialect->refuse_clear(negotiate, command, reply);
+    }
     fault = fault_of(negotiate, dialect, command, call);
     if (fault)
         return dialect_refuse(negotiate, fault, reply);

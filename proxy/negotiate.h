@@ -17,6 +17,8 @@ struct negotiate {
     bool told_plain; /* a plain client on a TLS-first port: served only what leads to TLS, the rest
                         is told what to set */
     uint8_t errors;  /* bad commands so far; kept over STARTTLS */
+    bool refused_in_clear; /* a command was refused for want of TLS ... */
+    bool login_in_clear;   /* ... and it was a login */
     /* The server's capabilities in clear and under TLS; NULL: not learned yet. Borrowed from the
      * session. */
     const struct capabilities *learned;

@@ -11,6 +11,7 @@
 
 #include "proxy/base/log.h"
 #include "proxy/server.h"
+#include "proxy/session_log.h"
 
 static const struct settings_limits *limits(const struct session *session)
 {
@@ -277,8 +278,14 @@ void relay_backend_data(struct session *session)
             session_deadline(session, patience(session));
         return;
     }
-    while (go_on && session->state == ST_RELAY && in.size > 0)
-        go_on = act_on_server(session, inspector_server(&session->inspector, &in, &piece), piece);
+    while (go_on && session->state == ST_RELAY && in.size > 0) {
+        unsigned failed = inspector_facts(&session->inspector)->logins_failed;
+        int verdict = inspector_server(&session->inspector, &in, &piece);
+
+        if (inspector_facts(&session->inspector)->logins_failed > failed)
+            session_log_failed_login(session);
+        go_on = act_on_server(session, verdict, piece);
+    }
     if (session->state != ST_RELAY)
         return;
     if (session->negotiate.login)

@@ -6,15 +6,13 @@
  * which does not. */
 #include "proxy/session.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "proxy/base/err.h"
-#include "proxy/base/log.h"
 #include "proxy/base/proxy_v2.h"
 #include "proxy/server.h"
-#include "proxy/tls.h"
+#include "proxy/session_log.h"
 
 static void client_data(struct stream *stream, struct span octets)
 {
@@ -108,38 +106,6 @@ void session_move(struct session *session, enum session_state state)
     session->state = (uint8_t)state;
 }
 
-static void log_end(const struct session *session)
-{
-    struct tls_facts tls = { .version = "", .cipher = "" };
-    char escaped[260], detail[1200];
-    struct text login = TEXT_OVER(escaped), more = TEXT_OVER(detail);
-    const char *how = "plain";
-
-    if (session->tls_up) {
-        tls_facts(&session->client, &tls);
-        how = session->tls_by_command
-                  ? (session->rule->protocol == PROTOCOL_POP3 ? "STLS" : "STARTTLS")
-                  : "TLS first";
-    }
-    if (session->login)
-        text_put_escaped(&login, span_of_text(session->login), 63);
-    if (session->login)
-        text_printf(&more, " user=%s", text_str(&login));
-    if (session->target)
-        text_printf(&more, " backend=%s%s", session->target->settings->name,
-                    session->backend_used ? "" : " (not needed)");
-    if (session->origin)
-        text_printf(&more, " through=%s", session->origin->through);
-    log_line(LOG_LEVEL_INFO,
-             "session %s: client %s, port %s %u, %s%s%s%s%s,%s in=%" PRIu64 " out=%" PRIu64
-             " ms=%" PRIu64 ": %s",
-             session->id, session->peer, session->listen->name, session->rule->port, how,
-             tls.version[0] ? " " : "", tls.version, tls.version[0] ? " " : "", tls.cipher,
-             text_str(&more), session->client.octets_in, session->client.octets_out,
-             uv_now(session->server->uv) - session->started_ms,
-             session->verdict ? session->verdict : "ended");
-}
-
 static void free_session(struct session *session)
 {
     struct server *server = session->server;
@@ -223,6 +189,7 @@ static void keep_facts(struct session *session)
     facts = inspector_facts(&session->inspector);
     stats_add(&stats->messages, facts->messages);
     stats_add(&stats->logins_failed, facts->logins_failed);
+    session->login_in_clear = session->login_in_clear || facts->login_in_clear;
     if (!facts->login[0])
         return;
     stats_count(&stats->logins);
@@ -248,7 +215,7 @@ static void close_all(struct session *session, bool reset)
     session_move(session, ST_CLOSED);
     backend_stop_waiting(&session->waiter);
     session_close_backend(session);
-    log_end(session);
+    session_log_end(session);
     stats_add(&session->server->stats->octets_in, session->client.octets_in);
     stats_add(&session->server->stats->octets_out, session->client.octets_out);
     chunk_queue_clear(&session->held, &session->server->loop.chunks, true);

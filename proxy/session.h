@@ -7,6 +7,7 @@
  *   session_route.c    which server, and what all of them can do
  *   session_connect.c  CONNECT: identity, banner, replay
  *   session_kick.c     the operator ends it
+ *   session_log.c      what the log hears of it
  *   relay.c            RELAY: both directions through the inspectors, or as they are
  *
  * Handlers may end the session; after session_finish() and session_abort() the caller only returns.
@@ -98,14 +99,15 @@ struct session {
 
     uint8_t state;
     bool backend_open;    /* the backend stream has handles */
-    bool backend_used;    /* a connection was tried; for the log */
     bool backend_greeted; /* an APOP server's banner was passed on */
     bool relaying_secret; /* buffers are wiped while this holds */
     bool client_ended;    /* the client's clean end came while replies are outstanding */
     bool backend_ended;   /* opaque: the backend's end was passed on */
     bool heard_client;    /* octets came after our greeting, or before it */
     bool tls_by_command;  /* STARTTLS or STLS, not TLS first */
-    bool tls_up;          /* the handshake has succeeded */
+    bool tls_up;          /* the handshake has succeeded ... */
+    bool tls_failed;      /* ... or failed: `status` says how */
+    bool login_in_clear;  /* the inspector refused a login for want of TLS */
     bool shutting_down;
     bool asked;         /* the pending line has waited for what the servers can do */
     uint8_t learn_next; /* number of the listener's backend that is learned next */
@@ -119,6 +121,7 @@ struct session {
     uint64_t started_ms;
     const char *verdict; /* why it ended, in words; static; NULL: the client's own end */
     char *login;         /* once the backend is gone; NULL: nobody has logged in */
+    uint16_t logins_failed;
 };
 
 /* CONNECT: one address after the other, until one welcomes us. */

@@ -180,7 +180,7 @@ static void try_connect(struct session *session)
                 : -ENOMEM;
     if (r == 0) {
         session->handles++;
-        session->backend_open = session->backend_used = true;
+        session->backend_open = true;
         request->data = session;
         r = backend_connect(session->address, &session->backend, request, connected);
     }
@@ -230,13 +230,15 @@ static void admitted(struct session *session)
 static void next_address(struct session *session)
 {
     struct attempt *attempt = session->attempt;
+    struct backend_address *next =
+        backend_choose(session->target, client_tls(session), session->offered, attempt->key,
+                       attempt->turn, attempt->tried);
 
-    session->address = backend_choose(session->target, client_tls(session), session->offered,
-                                      attempt->key, attempt->turn, attempt->tried);
-    if (!session->address) {
+    if (!next) {
         give_up(session);
         return;
     }
+    session->address = next;
     attempt->tried |= UINT64_C(1) << session->address->number;
     session_deadline(session, session->target->settings->connect_timeout_ms);
     if (backend_take(session->address, &session->waiter) == 0)
@@ -292,6 +294,7 @@ void connect_start(struct session *session)
         connect_data(session);
         return;
     }
+    session->address = NULL; /* another login may have had another server */
     attempt->key = key_of(session);
     attempt->turn = session->target->turn++;
     next_address(session);

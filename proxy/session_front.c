@@ -24,9 +24,6 @@
 #define PROXY_WAIT_MS                                                                              \
     5000 /* for the whole PROXY header, which comes at once from an honest balancer */
 
-#define TLS_FIRST_IS_OFF                                                                           \
-    "client speaks TLS first on a port where that is off (detect, tls, certificate)"
-
 #define SSLV2_IS_OFF                                                                               \
     "client offers SSL 2.0 or an SSL 2.0 hello; TLS 1.2 is the oldest served (tls_profile = "      \
     "legacy serves TLS 1.0 inside such a hello, from private networks)"
@@ -48,12 +45,25 @@ static void await_line(struct session *session)
                                   : limits(session)->smtp_command_timeout_ms);
 }
 
+/* A client speaks TLS where there is none for it: what to change, at which end. */
+static const char *tls_is_off(const struct session *session)
+{
+    if (session->listen->tls == TLS_RULE_OFF)
+        return "client speaks TLS on a port where that is off (set it to no encryption; tls = "
+               "starttls serves it)";
+    if (!session->rule->tls_available)
+        return "client speaks TLS, and there is no certificate (certificate and key in [tls "
+               "default] serve it)";
+    return "client speaks TLS first on a STARTTLS port (set it to STARTTLS; detect = yes serves "
+           "it)";
+}
+
 static void begin_handshake(struct session *session, struct span first)
 {
     struct tls_context *context = snapshot_tls(session->snapshot, session->listen);
 
     if (!context) {
-        session_abort(session, false, "client speaks TLS, and there is no certificate");
+        session_abort(session, false, tls_is_off(session));
         return;
     }
     assert(!line_unfinished(&session->line) && session->held.size == 0 && !session->pending);
@@ -247,9 +257,7 @@ static bool tls_possible(const struct session *session)
 static void tls_first(struct session *session, struct span octets)
 {
     if (!session->rule->tls_available) {
-        session_abort(
-            session, false,
-            "client speaks TLS first, and this port has no TLS (no certificate, or tls = off)");
+        session_abort(session, false, tls_is_off(session));
         return;
     }
     if (!limits_take(&session->server->tls_rate, uv_now(session->server->uv))) {
@@ -307,7 +315,7 @@ void front_detect_data(struct session *session)
             tls_first(session, octets);
             return;
         }
-        session_abort(session, false, TLS_FIRST_IS_OFF);
+        session_abort(session, false, tls_is_off(session));
         return;
     case DETECT_SSLV2:
         if (protocol_is_relayed(session->rule->protocol))
@@ -509,7 +517,7 @@ static void judge(struct session *session, struct span in)
 static void late_tls(struct session *session)
 {
     if (!tls_possible(session)) {
-        session_abort(session, false, TLS_FIRST_IS_OFF);
+        session_abort(session, false, tls_is_off(session));
         return;
     }
     if (session->hint)
@@ -517,7 +525,8 @@ static void late_tls(struct session *session)
     session_abort(session, false,
                   session->hint ? "client speaks TLS first, but only after our greeting; its next "
                                   "try is awaited longer"
-                                : "client speaks TLS first, but only after our greeting");
+                                : "client speaks TLS first, but only after our greeting (a longer "
+                                  "detect_wait, or hints = yes, serves it)");
 }
 
 void front_data(struct session *session)
@@ -598,10 +607,7 @@ void front_tls_ready(struct session *session)
 void front_tls_failed(struct session *session)
 {
     stats_count(&session->server->stats->handshakes_failed);
-    log_line(LOG_LEVEL_NOTICE, "session %s: client %s, port %s %u: TLS handshake failed: %s",
-             session->id, session->peer, session->listen->name, session->rule->port,
-             session->status == -EPROTO ? tls_failure(&session->client)
-                                        : err_text(session->status));
+    session->tls_failed = true;
     session_abort(session, false, "TLS handshake failed");
 }
 

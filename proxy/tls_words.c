@@ -295,10 +295,29 @@ static void put_first_line(const struct tls *tls, struct text *into)
 
 /* --- errors --- */
 
+/* What a client means by an alert, and who can change it. */
+static const char *alert_of_client(int alert)
+{
+    switch (alert) {
+    case SSL_AD_UNKNOWN_CA:
+        return " (it does not trust the certificate's issuer: is the whole chain in the file?)";
+    case SSL_AD_CERTIFICATE_EXPIRED:
+        return " (it takes the certificate for expired: is its clock right?)";
+    case SSL_AD_BAD_CERTIFICATE:
+    case SSL_AD_CERTIFICATE_UNKNOWN:
+    case SSL_AD_UNSUPPORTED_CERTIFICATE:
+        return " (it does not accept the certificate: its name, issuer or kind of key)";
+    default:
+        return "";
+    }
+}
+
 static void put_alert_words(const struct tls *tls, int alert, struct text *into)
 {
     text_printf(into, "the %s sent the alert \"%s\"", peer(tls), SSL_alert_desc_string_long(alert));
-    if (tls->is_client && alert == SSL_AD_PROTOCOL_VERSION)
+    if (!tls->is_client)
+        text_puts(into, alert_of_client(alert));
+    else if (alert == SSL_AD_PROTOCOL_VERSION)
         text_puts(into, ": TLSv1.2 is the oldest that it is asked for");
 }
 

@@ -38,7 +38,8 @@ void text_printf(struct text *text, const char *format, ...)
         text->size += (size_t)length;
 }
 
-void text_put_escaped(struct text *text, struct span bytes, size_t limit)
+/* Printable characters of `special` are escaped as well. */
+static void put_escaped(struct text *text, struct span bytes, size_t limit, const char *special)
 {
     static const char hex[] = "0123456789abcdef";
 
@@ -46,13 +47,23 @@ void text_put_escaped(struct text *text, struct span bytes, size_t limit)
         unsigned char byte = bytes.data[i];
         char escaped[4] = { '\\', 'x', hex[byte >> 4], hex[byte & 15] };
 
-        if (byte >= 0x20 && byte < 0x7f && byte != '\\')
+        if (byte >= 0x20 && byte < 0x7f && !strchr(special, byte))
             text_put(text, span_of(&byte, 1));
         else
             text_put(text, span_of(escaped, 4));
     }
     if (bytes.size > limit)
         text_puts(text, "...");
+}
+
+void text_put_escaped(struct text *text, struct span bytes, size_t limit)
+{
+    put_escaped(text, bytes, limit, "\\");
+}
+
+void text_put_word(struct text *text, struct span bytes, size_t limit)
+{
+    put_escaped(text, bytes, limit, "\\ \"',<=>");
 }
 
 static const char base64_alphabet[] =

@@ -23,9 +23,13 @@ void text_puts(struct text *text, const char *string);
 void text_printf(struct text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Appends bytes from a peer made harmless: printable ASCII as it is, backslash and all else as
- * \xHH, at most `limit` bytes of input (then "..."). The only way in which a peer's bytes reach a
- * log or a terminal. */
+ * \xHH, at most `limit` bytes of input (then "..."). This and text_put_word() are the only ways in
+ * which a peer's bytes reach a log or a terminal. */
 void text_put_escaped(struct text *text, struct span bytes, size_t limit);
+
+/* The same for the value of a "key=value": also blank, quotes, and , < = > become \xHH, so that
+ * nothing in it ends the value or looks like another. An empty one is written as nothing. */
+void text_put_word(struct text *text, struct span bytes, size_t limit);
 
 /* Base64 (RFC 4648, section 4, with padding) of `bytes`. */
 void text_put_base64(struct text *text, struct span bytes);

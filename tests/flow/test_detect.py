@@ -58,7 +58,7 @@ def test_p9_rule_7_tls_first_where_detect_is_off_is_named_in_the_log_and_starttl
                 wire.line()  # at once
                 wire.send_raw(wire.begin_tls(client_context()))
                 assert wire.socket.recv(100) == b""
-            gate.wait_for_log(r"TLS first on a port where that is off \(detect", count=count)
+            gate.wait_for_log(r"TLS first on a STARTTLS port \(set it to STARTTLS; detect = yes", count=count)
         with Wire(gate.port("smtp")) as wire:
             smtp_session(wire, client_context(), "starttls").quit()
         greeted_under_tls(gate, "pop3s").quit()

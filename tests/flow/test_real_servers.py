@@ -54,7 +54,7 @@ def each(titles):
 def who_it_was(running, port, kind):
     """The server's log tells the client's address, or ours alone does."""
     hears = HEARS[running.title]
-    how = {"plain": "plain", "starttls": "(STARTTLS|STLS) TLSv1", "implicit": "TLS first TLSv1"}[kind]
+    how = {"plain": "plain,", "starttls": "(STARTTLS|STLS), tls=TLSv1", "implicit": "TLS first, tls=TLSv1"}[kind]
     running.gate.wait_for_log(rf"\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+ info +worker \d+: session \w{{16}}: "
                               rf"client {re.escape(ADDRESS)}:\d+, port {port} \d+, {how}")
     if hears:

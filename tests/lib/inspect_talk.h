@@ -62,6 +62,7 @@ struct talk {
     unsigned failed, messages, errors;
     bool quit, bare;
     bool violation; /* there are words why it ended */
+    bool in_clear;  /* a login was refused for want of TLS */
 };
 
 static inline void talk_expect(const struct talk *talk, unsigned step, const char *what,
@@ -88,6 +89,7 @@ static inline void talk_end(const struct talk *talk, const struct drive *drive)
     talk_number(talk, "errors", facts->errors, talk->errors + talk->errors_before);
     talk_number(talk, "logins_failed", facts->logins_failed, talk->failed);
     talk_number(talk, "messages", facts->messages, talk->messages);
+    talk_number(talk, "login_in_clear", facts->login_in_clear, talk->in_clear);
     talk_number(talk, "quit", facts->quit, talk->quit);
     talk_number(talk, "bare_newlines", facts->bare_newlines, talk->bare);
     talk_number(talk, "violation", facts->violation != NULL, talk->violation);

@@ -394,7 +394,10 @@ static void a_client_with_the_wrong_offer_is_refused_in_words(void **state)
           "no key exchange group in common: X25519:P-256:P-384 are served" },
         { "ALPN without smtp", offer_h2, SSL_AD_NO_APPLICATION_PROTOCOL,
           "the client's ALPN list lacks \"smtp\"" },
-        { "a client that distrusts us", distrust, 0, "the client sent the alert \"unknown CA\"" },
+        { "a client that distrusts us", distrust, 0,
+          "the client sent the alert \"unknown CA\" (it does not trust the certificate's issuer: "
+          "is "
+          "the whole chain in the file?)" },
     };
 
     (void)state;
