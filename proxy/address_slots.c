@@ -1,8 +1,8 @@
 /* Health slots over reloads.
  *
  * Happy path: items that stay are found in the configuration before by backend and text, and marked
- * first; then each of the others takes the free slots that were used longest ago. There are four
- * times as many health slots as a configuration has addresses: it cannot fail. */
+ * first; then each of the others takes the free slots that were used longest ago. There are twice
+ * as many health slots as a configuration has addresses: it cannot fail. */
 #include "proxy/address_slots.h"
 
 #include <string.h>

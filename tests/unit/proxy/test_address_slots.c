@@ -170,7 +170,7 @@ static void slots_come_back_only_after_several_configurations(void **state)
         assert_distinct(&fixtures[i]);
         for (size_t slot = 0; slot < slot_count(&fixtures[i]); slot++) {
             assert_true(fixtures[i].fresh[slot]);
-            for (unsigned back = 1; back <= 3 && back <= i; back++)
+            for (unsigned back = 1; back < HEALTH_SLOTS / ADDRESS_SLOTS_MAX && back <= i; back++)
                 assert_false(uses(&fixtures[i - back], fixtures[i].slots[slot]));
         }
     }
