@@ -28,7 +28,8 @@
  *                          session_connect.c, greet.c, greet_xclient.c, identity.c   CONNECT
  *                          relay.c         RELAY, through inspect_smtp.c or inspect_pop3.c
  *                          session_log.c   what the log hears of a session; words: log_words.c
- *                          backend.c       its addresses: which serves, what each can do
+ *                          backend.c       its addresses, and which serves a session
+ *                          backend_health.c, backend_list.c   out of service; what it can do
  *                          backend_learn.c the dialogue by which one is learned and checked
  *                          address.c, health.c, policy.c   slots, in service or out, order
  *                          negotiate.c     the dialogue before a server is needed; dialect_*.c
