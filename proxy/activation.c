@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "proxy/base/err.h"
@@ -80,12 +81,12 @@ static bool is_dual(const struct activation_socket *socket)
 {
     const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)&socket->address;
 
-    return six->sin6_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&six->sin6_addr) &&
+    return IN6_IS_ADDR_UNSPECIFIED(&six->sin6_addr) &&
            integer_option(socket->fd, IPPROTO_IPV6, IPV6_V6ONLY) != 1;
 }
 
-/* What is wrong with it, or NULL. */
-static const char *fault_of(struct activation_socket *socket)
+/* What is wrong with it, or NULL. `own`: of the gatepost before. */
+static const char *fault_of(struct activation_socket *socket, bool own)
 {
     socklen_t size = sizeof(socket->address);
 
@@ -93,25 +94,26 @@ static const char *fault_of(struct activation_socket *socket)
         return "is not open";
     if (getsockname(socket->fd, (struct sockaddr *)&socket->address, &size) < 0)
         return "is no socket";
-    if (!is_tcp_family(&socket->address) ||
+    if (!(is_tcp_family(&socket->address) || (own && socket->address.ss_family == AF_UNIX)) ||
         integer_option(socket->fd, SOL_SOCKET, SO_TYPE) != SOCK_STREAM)
         return "is of no TCP port: only ports can be passed";
     if (integer_option(socket->fd, SOL_SOCKET, SO_ACCEPTCONN) != 1)
         return "does not listen: a connection cannot be passed, set Accept=no";
-    if (is_dual(socket))
+    if (socket->address.ss_family == AF_INET6 && is_dual(socket))
         return "is for IPv4 too: set BindIPv6Only=ipv6-only, and a ListenStream of its own for "
                "IPv4";
     return NULL;
 }
 
-static int prepare(struct activation_socket *socket)
+static int prepare(struct activation_socket *socket, bool own)
 {
     struct description description;
-    const char *fault = fault_of(socket);
+    const char *fault = fault_of(socket, own);
     int flags;
 
     if (fault) {
-        log_line(LOG_LEVEL_ERROR, "the service manager passed what is of no use: %s %s",
+        log_line(LOG_LEVEL_ERROR, "%s passed what is of no use: %s %s",
+                 own ? "the gatepost before" : "the service manager",
                  describe(socket, &description), fault);
         return -EINVAL;
     }
@@ -168,7 +170,7 @@ static int take_all(struct activation *activation, size_t count)
 
         socket->fd = FIRST_FD + (int)i;
         take_name(&names, socket);
-        error = prepare(socket);
+        error = prepare(socket, i >= activation->from_manager);
         if (error < 0)
             r = error;
     }
@@ -177,12 +179,19 @@ static int take_all(struct activation *activation, size_t count)
 
 int activation_init(struct activation *ret_activation)
 {
-    struct activation activation = { 0 };
+    return activation_init_upgrade(FDS_MAX, ret_activation);
+}
+
+int activation_init_upgrade(size_t from_manager, struct activation *ret_activation)
+{
+    struct activation activation = { .from_manager = from_manager };
     long count = passed_count();
     int r = count < 0 ? (int)count : 0;
 
     if (count > 0)
         r = take_all(&activation, (size_t)count);
+    if (activation.from_manager > activation.count)
+        activation.from_manager = activation.count;
     unsetenv("LISTEN_PID");
     unsetenv("LISTEN_FDS");
     unsetenv("LISTEN_FDNAMES");
@@ -199,6 +208,13 @@ void activation_deinit(struct activation *activation)
         close(activation->sockets[i].fd);
     free(activation->sockets);
     *activation = (struct activation){ 0 };
+}
+
+void activation_forget_own(struct activation *activation)
+{
+    for (size_t i = activation->from_manager; i < activation->count; i++)
+        close(activation->sockets[i].fd);
+    activation->count = activation->from_manager;
 }
 
 /* -- matching -- */
@@ -232,6 +248,24 @@ int activation_take(struct activation *activation, const struct sockaddr_storage
             return fd < 0 ? -errno : fd;
         close(fd);
         return -errno;
+    }
+    return -ENOENT;
+}
+
+int activation_take_path(struct activation *activation, const char *path, const char *kind)
+{
+    for (size_t i = 0; i < activation->count; i++) {
+        struct activation_socket *socket = &activation->sockets[i];
+        const struct sockaddr_un *address = (const struct sockaddr_un *)&socket->address;
+        int fd;
+
+        if (socket->address.ss_family != AF_UNIX || strcmp(address->sun_path, path) != 0)
+            continue;
+        if (strcmp(socket->name, kind) != 0)
+            return -EPROTOTYPE;
+        socket->taken = true;
+        fd = fcntl(socket->fd, F_DUPFD_CLOEXEC, FIRST_FD);
+        return fd < 0 ? -errno : fd;
     }
     return -ENOENT;
 }
@@ -293,7 +327,7 @@ int activation_check(const struct activation *activation, const struct settings 
 {
     int r = 0;
 
-    for (size_t i = 0; i < activation->count; i++)
+    for (size_t i = 0; i < activation->from_manager; i++)
         if (!activation->sockets[i].taken) {
             tell_stray(&activation->sockets[i], settings, words);
             r = -EINVAL;

@@ -339,19 +339,32 @@ void children_drain(struct children *children, bool proxies)
     for (size_t i = 0; i < children->count; i++) {
         struct child_process *child = children->items[i];
 
-        if (!child->control || child_is_proxy(child) != proxies || child->draining)
+        if (!child->control || child_is_proxy(child) != proxies || child->draining || child->spared)
             continue;
         child->draining = true;
         send_or_kill(child, CHILD_DRAIN);
     }
 }
 
-void children_kill(struct children *children, bool proxies)
+static void kill_of_kind(struct children *children, bool proxies, bool spared)
 {
     stop_restarts(children);
-    for (size_t i = 0; i < children->count; i++)
-        if (children->items[i]->control && child_is_proxy(children->items[i]) == proxies)
-            control_kill(children->items[i]->control);
+    for (size_t i = 0; i < children->count; i++) {
+        const struct child_process *child = children->items[i];
+
+        if (child->control && child_is_proxy(child) == proxies && (spared || !child->spared))
+            control_kill(child->control);
+    }
+}
+
+void children_kill(struct children *children, bool proxies)
+{
+    kill_of_kind(children, proxies, true);
+}
+
+void children_kill_late(struct children *children, bool proxies)
+{
+    kill_of_kind(children, proxies, false);
 }
 
 void children_set_log_level(struct children *children, enum log_level level)

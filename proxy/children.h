@@ -45,6 +45,7 @@ struct child_process {
     bool retired;        /* it takes nobody new, ends with its last session, and is forgotten */
     bool lets_nobody_in; /* it is retired, and has said so */
     bool draining;
+    bool spared; /* sessions of a supervisor beside this one may use it: a drain has no limit */
     bool behind; /* it did not read when it was told something (bulletin.c) */
     bool silent; /* it owes an answer for long (operator_question.c) */
     bool mute;   /* it was asked whether it lives, and has not answered (watchdog.c) */
@@ -111,6 +112,7 @@ static inline bool child_is_proxy(const struct child_process *child)
 /* No child is started again; those of one kind are told to drain. */
 void children_drain(struct children *children, bool proxies);
 void children_kill(struct children *children, bool proxies);
+void children_kill_late(struct children *children, bool proxies); /* but those that are spared */
 
 /* Tells all children, also those that are started from now on, what is logged. */
 void children_set_log_level(struct children *children, enum log_level level);

@@ -367,6 +367,21 @@ static int bind_embedded(const struct sockaddr_un *address, const struct privile
     return fd;
 }
 
+const char *embedded_listener_kind(const struct embedded_listener *listener)
+{
+    switch (listener->protocol) {
+    case PROTOCOL_SMTP:
+        return "smtp";
+    case PROTOCOL_POP3:
+        return "pop3";
+    case PROTOCOL_REMOTE:
+        return "remote";
+    case PROTOCOL_OPAQUE:
+        break;
+    }
+    return "opaque";
+}
+
 static struct embedded_listener *find_embedded(const struct listener_set *set, const char *path)
 {
     for (size_t i = 0; set && i < set->embedded_count; i++)
@@ -407,6 +422,24 @@ static int bind_new_embedded(const struct privileges *privileges,
     return 0;
 }
 
+/* One of the process before. -ENOENT: there is none, or nobody could connect to it. */
+static int take_passed(const struct listener_set_start *start, struct embedded_listener *listener)
+{
+    struct stat status;
+    int fd;
+
+    if (!start->activation || lstat(listener->path, &status) < 0 || !S_ISSOCK(status.st_mode))
+        return -ENOENT;
+    fd = activation_take_path(start->activation, listener->path, embedded_listener_kind(listener));
+    if (fd < 0)
+        return fd;
+    listener->fd = fd;
+    listener->device = status.st_dev;
+    listener->inode = status.st_ino;
+    listener->borrowed = true;
+    return 0;
+}
+
 static int open_embedded(const struct opening *opening, const struct settings_backend *backend,
                          enum port_protocol protocol)
 {
@@ -419,7 +452,9 @@ static int open_embedded(const struct opening *opening, const struct settings_ba
     if (r < 0)
         return r;
     former = find_embedded(start->before, listener.path);
-    r = former ? take_embedded(former, &listener) : bind_new_embedded(start->privileges, &listener);
+    r = former ? take_embedded(former, &listener) : take_passed(start, &listener);
+    if (r == -ENOENT)
+        r = bind_new_embedded(start->privileges, &listener);
     if (r == 0)
         opening->set->embedded[opening->set->embedded_count++] = listener;
     return r;
@@ -531,6 +566,12 @@ static void remove_socket(const struct embedded_listener *listener)
     if (lstat(listener->path, &status) == 0 && status.st_dev == listener->device &&
         status.st_ino == listener->inode)
         unlink(listener->path);
+}
+
+void listener_set_own(struct listener_set *set)
+{
+    for (size_t i = 0; i < set->embedded_count; i++)
+        set->embedded[i].borrowed = false;
 }
 
 void listener_set_close_embedded(struct embedded_listener *listener)

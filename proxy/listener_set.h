@@ -27,14 +27,17 @@ struct public_listener {
 /* One embedded worker's socket. */
 struct embedded_listener {
     const struct settings_backend *backend; /* borrowed */
-    enum port_protocol protocol; /* never PROTOCOL_OPAQUE: which program serves it */
+    enum port_protocol protocol;            /* never PROTOCOL_OPAQUE: which program serves it */
     char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
     int fd;
     dev_t device; /* of the socket's file: only that is removed in the end */
     ino_t inode;
     bool leaving; /* no configuration names it any more; sessions of one before may. backend NULL */
-    bool borrowed; /* the set before has it too, and removes the file */
+    bool borrowed; /* the set or the process before has it too, and removes the file */
 };
+
+/* Under which name it is passed to the next process (upgrade.h): what it serves. */
+const char *embedded_listener_kind(const struct embedded_listener *listener);
 
 struct listener_set {
     const struct settings *settings; /* borrowed */
@@ -69,6 +72,9 @@ void listener_set_tell_open(const struct listener_set *set, const struct listene
 /* `set` takes the place of `before`, which is closed: the files of sockets that both have are now
  * its own. */
 void listener_set_replace(struct listener_set *set, struct listener_set *before);
+
+/* Sockets that the process before had as well are now its own: it removes their files. */
+void listener_set_own(struct listener_set *set);
 
 /* Closes one embedded worker's socket and removes its file; its fd is then -1. */
 void listener_set_close_embedded(struct embedded_listener *listener);

@@ -13,6 +13,7 @@
  *                          privileges.c    `user`, `mail_user`, `groups` looked up
  *                          folders.c       state, runtime and mail folders made
  *                          listener_set.c  public ports and the embedded workers' sockets bound
+ *                          upgrade.c       another gatepost takes over, no connection is refused
  *                          port_owner.c    who holds a port that is in use
  *                          children.c      restart with back-off, who is ready
  *                          control.c       one child: fork and exec, control messages, log lines
@@ -59,6 +60,7 @@
 #include "proxy/probe.h"
 #include "proxy/server.h"
 #include "proxy/supervisor.h"
+#include "proxy/upgrade.h"
 
 #define DEFAULT_PATH "/etc/gatepost/gatepost.ini"
 
@@ -150,11 +152,13 @@ static const struct argp argp = {
     .options = option_table,
     .parser = parse_option,
     .args_doc = "\nconfig [-n] [--json]\nexplain KEY",
-    .doc = "Stands in front of mail servers and owns the six ports that mail programs try."
-           "\vgatepost config shows the settings that are in effect, and which file and line each "
-           "comes "
-           "from. gatepost explain KEY tells what a setting means: section, type, default, range. "
-           "TERM lets running sessions end first; a second TERM ends at once.",
+    .doc =
+        "Stands in front of mail servers and owns the six ports that mail programs try."
+        "\vgatepost config shows the settings that are in effect, and which file and line each "
+        "comes "
+        "from. gatepost explain KEY tells what a setting means: section, type, default, range. "
+        "TERM lets running sessions end first; a second TERM ends at once. USR2 starts the program "
+        "that is there now, and lets it take over.",
 };
 
 /* A descriptor below 3 that is closed would be taken by the first socket that is opened. */
@@ -274,5 +278,6 @@ int main(int argc, char **argv)
     umask(0077); /* modes of folders and sockets are set on purpose */
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); /* a file too large is an error of its write */
+    upgrade_remember(argc, argv);
     return run_supervisor(options.path);
 }

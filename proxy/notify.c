@@ -156,6 +156,14 @@ void notify_status(const struct notify *notify, const char *status)
     tell_status(notify, "", status);
 }
 
+void notify_main_process(const struct notify *notify, pid_t pid)
+{
+    char before[32];
+
+    snprintf(before, sizeof(before), "MAINPID=%d\n", (int)pid);
+    tell_status(notify, before, "an upgrade hands over");
+}
+
 /* The next one follows soon: this one need not wait. */
 void notify_alive(const struct notify *notify)
 {

@@ -7,6 +7,7 @@
 
 #include <stdint.h>
 #include <sys/socket.h>
+#include <sys/types.h>
 #include <sys/un.h>
 
 struct notify {
@@ -32,6 +33,9 @@ void notify_reloading(const struct notify *notify);
 void notify_stopping(const struct notify *notify, const char *status, uint64_t limit_ms);
 
 void notify_status(const struct notify *notify, const char *status);
+
+/* Which process is the service from now on, and may speak for it. */
+void notify_main_process(const struct notify *notify, pid_t pid);
 
 /* Feeds the watchdog. */
 void notify_alive(const struct notify *notify);

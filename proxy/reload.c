@@ -207,7 +207,7 @@ static void begin_wanted(struct supervisor *supervisor)
     while (reason < RELOAD_REASONS && !reload->wanted[reason])
         reason++;
     if (reason == RELOAD_REASONS || reload->phase != RELOAD_IDLE ||
-        supervisor->phase != PHASE_SERVING)
+        supervisor->phase != PHASE_SERVING || upgrade_runs(supervisor))
         return;
     if (reload->began_ms > 0 && now_ms - reload->began_ms < GAP_MS) {
         uv_timer_start(&reload->again, again_due, GAP_MS - (now_ms - reload->began_ms), 0);

@@ -2,8 +2,9 @@
  *
  * Happy path: limits, folders, sockets, programs, ticket keys, bundles; children start; all are
  * ready (one log line); TERM: the ports are closed, the proxy workers drain, then the embedded
- * workers, whose sessions have ended with them. A second TERM ends all at once. What cannot be
- * opened at the start ends it with a line and an exit code. */
+ * workers, whose sessions have ended with them. A second TERM ends all at once. USR2: another
+ * process takes over, and this one drains (upgrade.h). What cannot be opened at the start ends it
+ * with a line and an exit code. */
 #include "proxy/supervisor.h"
 
 #include <errno.h>
@@ -149,7 +150,8 @@ static int open_all(struct supervisor *supervisor, struct configuration *configu
         return code;
     if (open_programs(supervisor) < 0)
         return SUPERVISOR_OS;
-    if (operator_bind(&supervisor->current->configuration, &supervisor->control_socket) < 0)
+    if (!upgrade_is_heir(supervisor) && /* it comes last */
+        operator_bind(&supervisor->current->configuration, &supervisor->control_socket) < 0)
         return SUPERVISOR_UNAVAILABLE;
     supervisor->slots = supervisor->current->slots;
     listener_set_tell_open(&supervisor->current->listeners, NULL);
@@ -332,6 +334,21 @@ static void tell_ready(struct supervisor *supervisor)
     reload_open(supervisor);
 }
 
+void supervisor_take_over(struct supervisor *supervisor)
+{
+    if (operator_bind(&supervisor->current->configuration, &supervisor->control_socket) == 0)
+        operator_open(supervisor);
+    tell_ready(supervisor);
+}
+
+static void all_serve(struct supervisor *supervisor)
+{
+    if (upgrade_is_heir(supervisor))
+        upgrade_tell_ready(supervisor);
+    else
+        tell_ready(supervisor);
+}
+
 /* -- the end -- */
 
 static void stop(struct supervisor *supervisor)
@@ -353,7 +370,7 @@ static void drain_expired(uv_timer_t *timer)
 
     log_line(LOG_LEVEL_WARNING, "%zu processes did not end in time and are killed",
              children_running(&supervisor->children, proxies));
-    children_kill(&supervisor->children, proxies);
+    children_kill_late(&supervisor->children, proxies);
 }
 
 /* Goes on to the next phase of the end where nobody is left in this one. */
@@ -367,8 +384,14 @@ static void drain_step(struct supervisor *supervisor)
         uv_timer_start(&supervisor->drain_timer, drain_expired, EMBEDDED_DRAIN_MS + KILL_GRACE_MS,
                        0);
     }
-    if (supervisor->phase == PHASE_DRAIN_EMBEDDED && children_running(children, false) == 0)
+    if (supervisor->phase == PHASE_DRAIN_EMBEDDED && children_running(children, false) == 0 &&
+        !upgrade_runs(supervisor))
         stop(supervisor);
+}
+
+static uint64_t drain_timeout_ms(const struct supervisor *supervisor)
+{
+    return supervisor->current->configuration.settings->gatepost.drain_timeout_ms;
 }
 
 static void tell_manager_of_end(const struct supervisor *supervisor, uint32_t timeout_ms)
@@ -380,21 +403,60 @@ static void tell_manager_of_end(const struct supervisor *supervisor, uint32_t ti
                     (uint64_t)timeout_ms + EMBEDDED_DRAIN_MS + MANAGER_GRACE_MS);
 }
 
-static void begin_drain(struct supervisor *supervisor)
+/* Nobody new is let in, and nothing is changed any more. */
+static void close_up(struct supervisor *supervisor)
 {
-    uint32_t timeout_ms = supervisor->current->configuration.settings->gatepost.drain_timeout_ms;
-
-    tell_manager_of_end(supervisor, timeout_ms);
-    log_line(LOG_LEVEL_NOTICE, "ending: sessions have %u s; a second signal ends at once",
-             timeout_ms / 1000);
     supervisor->phase = PHASE_DRAIN_PROXIES;
+    upgrade_cancel(supervisor);
+    if (upgrade_is_heir(supervisor))
+        upgrade_give_back(supervisor);
     watchdog_stop(&supervisor->watchdog);
     reload_close(supervisor);
     listener_set_close_public(&supervisor->current->listeners);
     activation_deinit(&supervisor->activation);
+}
+
+static void drain_proxies(struct supervisor *supervisor)
+{
     children_drain(&supervisor->children, true);
-    uv_timer_start(&supervisor->drain_timer, drain_expired, (uint64_t)timeout_ms + KILL_GRACE_MS,
-                   0);
+    uv_timer_start(&supervisor->drain_timer, drain_expired,
+                   drain_timeout_ms(supervisor) + KILL_GRACE_MS, 0);
+    drain_step(supervisor);
+}
+
+static void begin_drain(struct supervisor *supervisor)
+{
+    uint32_t timeout_ms = (uint32_t)drain_timeout_ms(supervisor);
+
+    tell_manager_of_end(supervisor, timeout_ms);
+    log_line(LOG_LEVEL_NOTICE, "ending: sessions have %u s; a second signal ends at once",
+             timeout_ms / 1000);
+    close_up(supervisor);
+    drain_proxies(supervisor);
+}
+
+static void leave_expired(uv_timer_t *timer)
+{
+    struct supervisor *supervisor = timer->data;
+
+    log_line(LOG_LEVEL_NOTICE, "ending: %zu processes still have sessions, for another %llu s",
+             children_running(&supervisor->children, true),
+             (unsigned long long)drain_timeout_ms(supervisor) / 1000);
+    drain_proxies(supervisor);
+}
+
+/* Unlike a drain, this ends no session that waits for its next command. */
+void supervisor_leave(struct supervisor *supervisor)
+{
+    struct children *children = &supervisor->children;
+
+    log_line(LOG_LEVEL_NOTICE, "ending: sessions go on for %llu s; a signal ends at once",
+             (unsigned long long)drain_timeout_ms(supervisor) / 1000);
+    close_up(supervisor);
+    for (size_t i = children->count; i-- > 0;)
+        if (child_is_proxy(children->items[i]) && !children->items[i]->retired)
+            children_retire(children->items[i]); /* may be gone */
+    uv_timer_start(&supervisor->drain_timer, leave_expired, drain_timeout_ms(supervisor), 0);
     drain_step(supervisor);
 }
 
@@ -411,6 +473,7 @@ static void terminate(struct supervisor *supervisor)
         return;
     }
     log_line(LOG_LEVEL_NOTICE, "ending at once");
+    upgrade_cancel(supervisor);
     kill_all(supervisor);
 }
 
@@ -425,6 +488,7 @@ static sigset_t signals_to_hold(void)
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGHUP);
+    sigaddset(&signals, SIGUSR2);
     return signals;
 }
 
@@ -433,7 +497,7 @@ static void children_changed(void *owner)
     struct supervisor *supervisor = owner;
 
     if (supervisor->phase == PHASE_STARTING && children_all_ready(&supervisor->children))
-        tell_ready(supervisor);
+        all_serve(supervisor);
     if (supervisor->phase == PHASE_SERVING) {
         if (watchdog_children_changed(&supervisor->watchdog))
             supervisor_tell_manager(supervisor);
@@ -501,9 +565,18 @@ static void signal_came(uv_signal_t *handle, int number)
     switch (number) {
     case SIGCHLD:
         children_reap(&supervisor->children);
+        if (upgrade_reap(supervisor))
+            drain_step(supervisor);
         break;
     case SIGHUP:
-        reload_begin(supervisor, RELOAD_SETTINGS);
+        if (upgrade_runs(supervisor))
+            log_line(LOG_LEVEL_WARNING, "no reload is begun: an upgrade is under way, and its new "
+                                        "process reads the settings");
+        else
+            reload_begin(supervisor, RELOAD_SETTINGS);
+        break;
+    case SIGUSR2:
+        upgrade_begin(supervisor);
         break;
     default:
         terminate(supervisor);
@@ -527,7 +600,7 @@ static void keys_due(uv_timer_t *timer)
 
 static int watch_events(struct supervisor *supervisor)
 {
-    static const int numbers[] = { SIGCHLD, SIGTERM, SIGINT, SIGHUP };
+    static const int numbers[] = { SIGCHLD, SIGTERM, SIGINT, SIGHUP, SIGUSR2 };
     sigset_t end_signals = signals_to_hold();
 
     for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++) {
@@ -592,6 +665,7 @@ static int serve(struct supervisor *supervisor)
 static void close_all(struct supervisor *supervisor)
 {
     operator_close(supervisor);
+    upgrade_deinit(supervisor);
     reload_close(supervisor);
     generation_free(supervisor->current);
     log_sink_watch(NULL);
@@ -624,14 +698,13 @@ int supervisor_run(const char *path, struct configuration *configuration)
     log_line(LOG_LEVEL_INFO, "gatepost %s starts", child_build());
     sigprocmask(SIG_BLOCK, &held, NULL);
     notify_init(&supervisor.notify);
-    if (activation_init(&supervisor.activation) < 0)
-        return SUPERVISOR_CONFIGURATION;
     r = prepare(&supervisor);
     if (r < 0) {
         log_line(LOG_LEVEL_ERROR, "cannot start: %s", err_text(r));
         return SUPERVISOR_OS;
     }
-    supervisor.exit_code = open_all(&supervisor, configuration);
+    supervisor.exit_code = upgrade_init(&supervisor) < 0 ? SUPERVISOR_CONFIGURATION
+                                                         : open_all(&supervisor, configuration);
     if (supervisor.exit_code == SUPERVISOR_DONE) {
         r = serve(&supervisor);
         if (r < 0) {

@@ -10,6 +10,7 @@
 #include "proxy/notify.h"
 #include "proxy/operator.h"
 #include "proxy/reload.h"
+#include "proxy/upgrade.h"
 #include "proxy/watchdog.h"
 
 enum phase { PHASE_STARTING, PHASE_SERVING, PHASE_DRAIN_PROXIES, PHASE_DRAIN_EMBEDDED, PHASE_DONE };
@@ -28,10 +29,12 @@ struct supervisor {
     struct socket_file control_socket; /* fd -1: there is none */
     struct operator_desk *desk;        /* NULL: there is none */
     time_t started;
-    struct activation activation; /* sockets that the service manager passed */
+    struct activation
+        activation; /* sockets that were passed by the service manager, or the process before */
+    struct upgrade upgrade;
     struct notify notify;
     struct watchdog watchdog;
-    uv_signal_t signals[4];
+    uv_signal_t signals[5];
     uv_timer_t keys_timer, drain_timer;
     enum phase phase;
     int exit_code;
@@ -46,6 +49,13 @@ void supervisor_plan_worker(const struct supervisor *supervisor,
 void supervisor_plan_embedded(const struct supervisor *supervisor,
                               const struct generation *generation, size_t number,
                               struct child_plan *ret_plan);
+
+/* The process before has handed over: all that it had belongs to this one. */
+void supervisor_take_over(struct supervisor *supervisor);
+
+/* Another process has taken over: what is here may end, for drain_timeout without a word to
+ * anybody, then as in a drain. */
+void supervisor_leave(struct supervisor *supervisor);
 
 /* Nobody new is let in; sessions may go on for drain_timeout, then all ends. */
 void supervisor_drain(struct supervisor *supervisor);
