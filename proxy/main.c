@@ -24,17 +24,14 @@
  *   a worker               server.c        its loop, listeners, drain
  *                          snapshot.c      one configuration as a worker uses it
  *                          session.c       a session's life; session_table.c: what an event means
- *                          session_front.c PROXY, DETECT, NEGOTIATE, LEARN, HANDSHAKE
- *                          session_route.c which server, by who logs in; login.c reads that
- *                          session_connect.c, greet.c, greet_xclient.c, identity.c   CONNECT
- *                          relay.c         RELAY, through inspect_smtp.c or inspect_pop3.c
- *                          session_log.c   what the log hears of a session; words: log_words.c
- *                          backend.c       its addresses, and which serves a session
- *                          backend_health.c, backend_list.c   out of service; what it can do
- *                          backend_learn.c the dialogue by which one is learned and checked
- *                          address.c, health.c, policy.c   slots, in service or out, order
- *                          negotiate.c     the dialogue before a server is needed; dialect_*.c
- *                          proxy_header.c, network.c   who a trusted balancer says the client is
+ *                          session_begin.c PROXY, DETECT; session_front.c NEGOTIATE, LEARN,
+ * HANDSHAKE session_route.c which server, by who logs in; login.c reads that session_connect.c,
+ * greet.c, greet_xclient.c, identity.c   CONNECT relay.c         RELAY, through inspect_smtp.c or
+ * inspect_pop3.c session_log.c   what the log hears of a session; words: log_words.c backend.c its
+ * addresses, and which serves a session backend_health.c, backend_list.c   out of service; what it
+ * can do backend_learn.c the dialogue by which one is learned and checked address.c, health.c,
+ * policy.c   slots, in service or out, order negotiate.c     the dialogue before a server is
+ * needed; dialect_*.c proxy_header.c, network.c   who a trusted balancer says the client is
  *                          detect.c, hints.c, limits.c, capabilities.c, message_scan.c   pure
  *                          stream.c, tls.c, tls_*.c, tickets.c   octets, TLS
  *   the check              probe.c, probe_report.c   -t --probe: asks every server, and reports

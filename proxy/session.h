@@ -3,7 +3,8 @@
  *
  *   session.c          life: accept, streams' events, timers, the end and its log line
  *   session_table.c    [state][event] -> handler; every cell has an answer
- *   session_front.c    PROXY, DETECT, NEGOTIATE, LEARN, HANDSHAKE: until a backend is needed
+ *   session_begin.c    PROXY, DETECT: who the client is, which kind of TLS
+ *   session_front.c    NEGOTIATE, LEARN, HANDSHAKE: until a backend is needed
  *   session_route.c    which server, and what all of them can do
  *   session_connect.c  CONNECT: identity, banner, replay
  *   session_kick.c     the operator ends it
@@ -198,19 +199,35 @@ void session_update(struct session *session);
 /* The client's address is known, or known better: for the log and the hints. */
 void session_know_client(struct session *session, const struct sockaddr_storage *client);
 
-/* session_front.c */
+/* session_begin.c */
 void front_start(struct session *session);
 void front_proxy_data(struct session *session);
 void front_proxy_end(struct session *session);
 void front_proxy_timeout(struct session *session);
-void front_data(struct session *session);
 void front_detect_data(struct session *session);
 void front_detect_timeout(struct session *session);
+
+/* Which kind of TLS is known: what comes next on this port? */
+void front_leave_detect(struct session *session);
+
+/* session_front.c */
+void front_greet(struct session *session);
+void front_data(struct session *session);
+
+/* `first`: octets of the ClientHello that have come already. */
+void front_begin_handshake(struct session *session, struct span first);
 void front_tls_ready(struct session *session);
 void front_tls_failed(struct session *session);
 void front_learned(struct session *session);
 void front_start_tls(struct session *session, struct span reply, struct span behind);
 void front_timeout(struct session *session);
+
+/* Is TLS first served here? And words for a client that speaks it where it is not. */
+bool front_tls_possible(const struct session *session);
+const char *front_tls_is_off(const struct session *session);
+
+/* Seconds, for the table of hints. */
+uint64_t front_now_s(const struct session *session);
 
 /* session_route.c */
 /* The backend of a user (empty: nobody logs in); NULL: it cannot be told now. */
