@@ -7,7 +7,7 @@ import pytest
 
 import proc
 from backend import EHLO_WORDS
-from farm import KINDS, POP3, SMTP, SMTP_LOGIN, Server, alone, behind, outages, wait_served
+from farm import KINDS, POP3, SMTP, SMTP_LOGIN, Server, alone, behind, outages, wait_outages, wait_served
 from wire import Wire
 
 WORKERS = (1, 2)
@@ -300,6 +300,37 @@ def test_a_full_address_leaves_a_session_to_the_next_one_after_connect_timeout(f
         assert SMTP.served_by(gate) == "b"
         first.quit()
         assert not outages(gate)[0]
+
+
+@pytest.mark.parametrize("kind, workers", [(SMTP, 1), (POP3, 2)], ids=str)
+def test_clients_that_wait_for_a_place_at_an_address_that_goes_out_of_service_go_to_the_next(folder, kind, workers):
+    with Server(folder / "a.sock", kind.script("a")) as a, Server(folder / "b.sock", kind.script("b")) as b, \
+            behind(kind, [a, b], workers, max_connections="1", connect_timeout="3s") as gate:
+        wait_served(gate, kind, "a")
+        def welcome_and_hang(wire, connection):
+            wire.send(b"220 hello\r\n" if kind is SMTP else b"+OK hello\r\n")
+            wire.read_all()
+
+        before = len(a.sessions)
+        a.act = welcome_and_hang
+        waiting = queue(kind, gate, 1)
+        time.sleep(0.7)  # so that their own time is not over when that of the first is
+        waiting += queue(kind, gate, 3)
+        servers = []
+
+        def leave_when_served(wire):
+            servers.append(wire.reply()[-1].split()[-1])
+            wire.quit()
+
+        clients = [threading.Thread(target=leave_when_served, args=(wire,), daemon=True) for wire in waiting]
+        for client in clients:
+            client.start()
+        for client in clients:
+            client.join()
+        assert servers == [b"b"] * 4
+        assert len(a.sessions) == before + 1, "one was enough"
+        wait_outages(gate, 1, 0)
+        gate.wait_idle()
 
 
 @pytest.mark.parametrize("end", ["reset", "vanish"])

@@ -343,6 +343,19 @@ def test_a_server_that_comes_back_is_in_service_without_a_client_after_whole_dia
         gate.wait_idle()
 
 
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_a_server_that_is_absent_at_the_start_is_found_without_a_client(folder, kind):
+    with Server(folder / "a.sock", kind.script("a")) as a:
+        a.down()
+        with behind(kind, [a], 2) as gate:
+            wait_outages(gate, 1, 0)
+            a.up()
+            gate.wait_for_log("answers again")
+            assert not a.sessions
+            assert kind.served_by(gate) == "a"
+            wait_outages(gate, 1, 1)
+
+
 @pytest.mark.parametrize("kind", [SMTP], ids=str)
 def test_checks_of_a_server_that_refuses_become_rarer_and_wait_for_its_goodbye(folder, kind):
     words = b"421 4.3.2 not yet\r\n" if kind is SMTP else b"-ERR not yet\r\n"
