@@ -90,10 +90,10 @@ static void check_control(const struct check *check)
     const struct settings_gatepost *gatepost = &check->settings->gatepost;
     const char *name = gatepost->control_socket, *fault;
 
-    if (!*name) {
+    if (strcmp(name, "none") == 0) {
         if (*gatepost->control_group)
             check_report(check, DIAGNOSTIC_WARNING, SECTION_GATEPOST, "", "control_group", NULL,
-                         "control_group has no effect: control_socket is empty");
+                         "control_group has no effect: control_socket = none");
         return;
     }
     fault = form_own_socket_fault(name, gatepost->runtime_dir);

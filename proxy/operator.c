@@ -23,6 +23,7 @@
 #include "proxy/supervisor_private.h"
 
 #define GROUPS_MAX 65536 /* of a process: NGROUPS_MAX */
+#define BACKLOG    64    /* those that are too many are told so, not kept waiting */
 
 enum client_state {
     CLIENT_READS,
@@ -94,7 +95,7 @@ int operator_bind(const struct configuration *configuration, struct socket_file 
     if (r == 0 && gatepost->control_socket[0] != '/')
         r = folder_make(gatepost->runtime_dir, 0755, NULL);
     if (r == 0)
-        r = socket_file_open(path, &rule, OPERATOR_CLIENTS_MAX, ret_socket);
+        r = socket_file_open(path, &rule, BACKLOG, ret_socket);
     if (r < 0)
         tell_bind_failure(configuration->settings, path, r);
     return r == -EADDRINUSE ? r : 0;
@@ -544,7 +545,7 @@ static void begin_client(struct client *client)
         close_client(client);
 }
 
-/* One more than may be is told so; beyond, they are closed without a word. */
+/* More than may be are told so; far beyond, they are closed without a word. */
 static void connected(uv_stream_t *listening, int status)
 {
     struct operator_desk *desk = listening->data;
@@ -563,7 +564,7 @@ static void connected(uv_stream_t *listening, int status)
     TAILQ_INSERT_TAIL(&desk->clients, client, link);
     desk->client_count++;
     if (uv_accept(listening, (uv_stream_t *)&client->pipe) < 0 ||
-        desk->client_count > OPERATOR_CLIENTS_MAX + 1)
+        desk->client_count > 4 * OPERATOR_CLIENTS_MAX)
         close_client(client);
     else
         begin_client(client);
@@ -587,7 +588,7 @@ static int open_listener(struct operator_desk *desk, int socket_fd)
 
     if (r < 0 && fd >= 0)
         close(fd);
-    return r < 0 ? r : uv_listen((uv_stream_t *)&desk->listening, OPERATOR_CLIENTS_MAX, connected);
+    return r < 0 ? r : uv_listen((uv_stream_t *)&desk->listening, BACKLOG, connected);
 }
 
 void operator_open(struct supervisor *supervisor)

@@ -35,6 +35,12 @@ static const char *state_words(enum question_state state, bool retired)
     return "";
 }
 
+/* What it might have told is not there. */
+static bool is_missing(enum question_state state)
+{
+    return state == QUESTION_ASKED || state == QUESTION_SILENT || state == QUESTION_FAILED;
+}
+
 static void settle(struct question *question, struct question_part *part, enum question_state state)
 {
     if (part->fd >= 0)
@@ -65,8 +71,10 @@ static void begin_part(struct question *question, const struct child_process *ch
 
     *part = (struct question_part){ .fd = -1, .state = QUESTION_STARTS, .retired = child->retired };
     snprintf(part->name, sizeof(part->name), "%s", child->plan.name);
-    if (!child->control)
+    if (!child->control) {
+        part->state = child->children->ending ? QUESTION_ENDED : QUESTION_STARTS;
         return;
+    }
     part->pid = control_pid(child->control);
     part->up_s = (uv_now(child->children->loop) - child->started_ms) / 1000;
     if (!child->ready)
@@ -75,6 +83,10 @@ static void begin_part(struct question *question, const struct child_process *ch
     if (child->silent)
         return;
     r = ask_one(child, part, about);
+    if (r == -EPIPE || r == -ECONNRESET) {
+        settle(question, part, QUESTION_ENDED); /* SIGCHLD follows */
+        return;
+    }
     if (r < 0) {
         log_line(LOG_LEVEL_WARNING, "%s cannot be asked: %s", part->name, err_text(r));
         settle(question, part, QUESTION_SILENT);
@@ -197,6 +209,8 @@ void question_put(const struct question *question, struct json_out *json)
             json_out_number(json, "up_s", part->up_s);
         }
         json_out_text(json, "state", state_words(part->state, part->retired));
+        if (is_missing(part->state))
+            json_out_boolean(json, "missing", true);
         if (part->answer)
             json_out_raw(json, "report", span_of(part->answer, part->size));
         json_out_close(json, '}');

@@ -50,7 +50,8 @@ void question_look(struct question *question, const struct children *children);
 /* The time is over. */
 void question_expire(struct question *question, struct children *children);
 
-/* Writes "workers": [ { "name", "pid", "up_s", "state", "report" } ]. */
+/* Writes "workers": [ { "name", "pid", "up_s", "state", "missing", "report" } ]; `missing` where it
+ * has not told what it might. */
 void question_put(const struct question *question, struct json_out *json);
 
 void question_free(struct question *question);

@@ -1,9 +1,9 @@
 /* The operator ends a session.
  *
- * Between commands the client hears a last word (421, -ERR); where nothing can be said, both sides
- * are closed at once, and a server that has not seen the end of a message drops it. Only a message
- * that was received whole is waited for: its server may have stored it, and the client must hear
- * so. */
+ * Between commands, and in the place of a reply that the server owes, the client hears a last word
+ * (421, -ERR); where nothing can be said, both sides are closed at once, and a server that has not
+ * seen the end of a message drops it. Only a message that was received whole is waited for: its
+ * server may have stored it, and the client must hear so. */
 #include "proxy/server.h"
 #include "proxy/session.h"
 
@@ -34,8 +34,16 @@ static enum session_kick kick_relayed(struct session *session)
         return cut(session);
     if (inspector_quiet(inspector))
         return say_and_finish(session);
-    if (inspector_client_end(inspector) != INSPECT_END_FLUSH && !inspector_facts(inspector)->quit)
+    switch (inspector_facts(inspector)->quit ? INSPECT_END_FLUSH
+                                             : inspector_client_end(inspector)) {
+    case INSPECT_END_IDLE:
+    case INSPECT_END_ANSWER: /* in the place of the server's reply, but not in the middle of one */
+        return inspector_in_reply(inspector) ? cut(session) : say_and_finish(session);
+    case INSPECT_END_VANISHED:
         return cut(session);
+    case INSPECT_END_FLUSH:
+        break;
+    }
     session->kicked = true; /* relay.c comes back here with each reply */
     return SESSION_KICKED_LATER;
 }

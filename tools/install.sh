@@ -91,6 +91,6 @@ build() {
 
 # The programs as people run them, without the tests, in build/release.
 build_release() {
-    local ninja_targets="proxy/gatepost backends/gatepost-smtpd backends/gatepost-pop3d tools/gatepost-user"
+    local ninja_targets="proxy/gatepost backends/gatepost-smtpd backends/gatepost-pop3d tools/gatepost-user tools/gatepostctl"
     build "$root/build/release" --buildtype=release
 }

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <string.h>
 
 int embedded_socket_path(const char *runtime_dir, const char *backend, char *into, size_t room)
 {
@@ -18,7 +19,7 @@ int control_socket_path(const char *runtime_dir, const char *control_socket, cha
     bool is_path = *control_socket == '/';
     int length;
 
-    if (!*control_socket)
+    if (strcmp(control_socket, "none") == 0)
         return -ENOENT;
     length = snprintf(into, room, "%s%s%s", is_path ? "" : runtime_dir, is_path ? "" : "/",
                       control_socket);

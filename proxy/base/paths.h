@@ -10,7 +10,7 @@
 int embedded_socket_path(const char *runtime_dir, const char *backend, char *into, size_t room);
 
 /* The same for the socket of gatepostctl: [gatepost] control_socket is a path, or a name in
- * runtime_dir. -ENOENT: it is empty. */
+ * runtime_dir. -ENOENT: it is `none`. */
 int control_socket_path(const char *runtime_dir, const char *control_socket, char *into,
                         size_t room);
 

@@ -42,7 +42,8 @@ DOMAIN = "gatepost.test"
 USER = f"anna@{DOMAIN}"
 PASSWORD = "open sesame 42"
 AS_ROOT = os.geteuid() == 0
-PROGRAMS = ("proxy/gatepost", "backends/gatepost-smtpd", "backends/gatepost-pop3d", "tools/gatepost-user")
+PROGRAMS = ("proxy/gatepost", "backends/gatepost-smtpd", "backends/gatepost-pop3d", "tools/gatepost-user",
+            "tools/gatepostctl")
 
 
 def find_build():

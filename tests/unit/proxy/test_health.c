@@ -134,6 +134,23 @@ static void outages_are_told_once_and_tried_again_after_a_back_off(void **state)
     }
 }
 
+static void the_time_of_an_outage_is_that_of_its_beginning(void **state)
+{
+    struct health health = { 0 };
+
+    (void)state;
+    assert_int_equal(atomic_load(&health.failed_ms), 0);
+    assert_true(health_failed(&health, 900, 1000));
+    assert_false(health_failed(&health, 1100, 1200)); /* known */
+    assert_true(health_claim_retry(&health, 5000));
+    assert_int_equal(atomic_load(&health.failed_ms), 1000);
+    assert_true(health_recovered(&health, 6000));
+    assert_false(health_failed(&health, 5500, 6100)); /* it says nothing of now */
+    assert_int_equal(atomic_load(&health.failed_ms), 1000);
+    assert_true(health_failed(&health, 7000, 7100));
+    assert_int_equal(atomic_load(&health.failed_ms), 7100);
+}
+
 static void places_are_counted_over_all_workers(void **state)
 {
     struct health health = { 0 };
@@ -327,6 +344,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(outages_are_told_once_and_tried_again_after_a_back_off),
+        cmocka_unit_test(the_time_of_an_outage_is_that_of_its_beginning),
         cmocka_unit_test(places_are_counted_over_all_workers),
         cmocka_unit_test(a_dead_worker_holds_no_place_and_others_keep_theirs),
         cmocka_unit_test(those_that_wait_are_served_in_the_order_in_which_they_came),
