@@ -13,10 +13,9 @@
  *                          privileges.c    `user`, `mail_user`, `groups` looked up
  *                          folders.c       state, runtime and mail folders made
  *                          listener_set.c  public ports and the embedded workers' sockets bound
- *                          upgrade.c       another gatepost takes over, no connection is refused
- *                          port_owner.c    who holds a port that is in use
- *                          children.c      restart with back-off, who is ready
- *                          control.c       one child: fork and exec, control messages, log lines
+ *                          upgrade.c       another gatepost takes over; upgrade_launch.c,
+ * upgrade_heir.c port_owner.c    who holds a port that is in use children.c      restart with
+ * back-off, who is ready control.c       one child: fork and exec, control messages, log lines
  *                          bulletin.c      what workers are told when it changes
  *                          resolver.c      the host names of servers, looked up again and again
  *                          route_watch.c   the maps of routes, read again when they change

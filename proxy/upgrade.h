@@ -42,7 +42,8 @@ struct upgrade {
     /* Of the process before this one. */
     int before; /* the channel to it; -1: none, or not any more */
     uv_poll_t *before_poll;
-    bool told; /* it knows that all serve */
+    bool told;     /* it knows that all serve */
+    bool orphaned; /* it ended before that */
 };
 
 /* Call first of all: remembers by which path and with which arguments the program was started. */
