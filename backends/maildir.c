@@ -6,6 +6,7 @@
  * again. A crash in between leaves a file in tmp/, which maildrop_open() removes after 36 hours. */
 #include "backends/maildir.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
@@ -22,6 +23,7 @@ struct delivery {
     char **folders; /* "STORE/DOMAIN/LOCAL/Maildir" of each recipient, no two alike */
     size_t folder_count;
     char name[160]; /* in tmp/ */
+    char *final;    /* in new/, without its sizes; NULL: as in tmp/ */
     int tmp;        /* descriptor of the first folder's tmp/ */
     int file;
     struct newline_to_disk newline;
@@ -164,6 +166,7 @@ static void delivery_free(struct delivery *delivery)
     for (size_t i = 0; i < delivery->folder_count; i++)
         free(delivery->folders[i]);
     free(delivery->folders);
+    free(delivery->final);
     free(delivery);
 }
 
@@ -193,8 +196,8 @@ static int open_file(struct delivery *delivery)
     return delivery->file < 0 ? -errno : 0;
 }
 
-int delivery_begin(const char *store, const char *const *users, size_t count,
-                   struct delivery **ret_delivery)
+static int begin(const char *store, const char *const *users, size_t count, const char *final,
+                 struct delivery **ret_delivery)
 {
     struct delivery *delivery;
     int r = 0;
@@ -206,7 +209,8 @@ int delivery_begin(const char *store, const char *const *users, size_t count,
         return -ENOMEM;
     delivery->file = delivery->tmp = -1;
     delivery->folders = calloc(count, sizeof(*delivery->folders));
-    if (!delivery->folders)
+    delivery->final = final ? strdup(final) : NULL;
+    if (!delivery->folders || (final && !delivery->final))
         r = -ENOMEM;
     for (size_t i = 0; r == 0 && i < count; i++)
         r = add_folder(delivery, store, users[i]);
@@ -217,6 +221,18 @@ int delivery_begin(const char *store, const char *const *users, size_t count,
     else
         *ret_delivery = delivery;
     return r;
+}
+
+int delivery_begin(const char *store, const char *const *users, size_t count,
+                   struct delivery **ret_delivery)
+{
+    return begin(store, users, count, NULL, ret_delivery);
+}
+
+int delivery_begin_named(const char *store, const char *const *users, size_t count,
+                         const char *name, struct delivery **ret_delivery)
+{
+    return begin(store, users, count, name, ret_delivery);
 }
 
 static int write_all(int fd, const unsigned char *data, size_t size)
@@ -318,6 +334,28 @@ static int copy_into(const struct delivery *delivery, const char *folder, int ne
     return r;
 }
 
+/* Is a message of that name in new/ or cur/, whatever its flags? */
+static int is_delivered(const char *folder, const char *final)
+{
+    static const char *const places[] = { "new", "cur" };
+    size_t size = strlen(final);
+    int found = 0;
+
+    for (size_t i = 0; i < 2 && found == 0; i++) {
+        int fd = open_below(folder, places[i]);
+        DIR *listing = fd < 0 ? NULL : fdopendir(fd);
+        struct dirent *entry;
+
+        if (!listing)
+            return fd < 0 ? fd : -errno;
+        while (found == 0 && (entry = readdir(listing)))
+            found = strncmp(entry->d_name, final, size) == 0 &&
+                    strchr(",:", entry->d_name[size]) != NULL;
+        closedir(listing);
+    }
+    return found;
+}
+
 /* Puts the message into one recipient's new/. */
 static int put_into(const struct delivery *delivery, const char *folder, const char *final)
 {
@@ -355,13 +393,17 @@ int delivery_commit(struct delivery *delivery)
     char final[240];
     int r = finish_file(delivery);
 
-    snprintf(final, sizeof(final), "%s,S=%llu,W=%llu", delivery->name,
+    snprintf(final, sizeof(final), "%s,S=%llu,W=%llu",
+             delivery->final ? delivery->final : delivery->name,
              (unsigned long long)delivery->disk_bytes,
              (unsigned long long)delivery->newline.octets);
     for (size_t i = 0; r == 0 && i < delivery->folder_count; i++) {
-        r = put_into(delivery, delivery->folders[i], final);
-        if (r < 0)
+        r = delivery->final ? is_delivered(delivery->folders[i], delivery->final) : 0;
+        if (r == 0)
+            r = put_into(delivery, delivery->folders[i], final);
+        if (r < 0 && !delivery->final)
             take_back(delivery, i, final);
+        r = r > 0 ? 0 : r;
     }
     delivery_abort(delivery); /* only the name in tmp/ is left to remove */
     return r;

@@ -23,6 +23,12 @@ struct delivery;
  */
 int delivery_begin(const char *store, const char *const *users, size_t count,
                    struct delivery **ret_delivery);
+
+/* The same for a message that may have been delivered already, wholly or in part, before a crash:
+ * its file is named `name` in every Maildir, and commit leaves alone where there is one of that
+ * name. On an error links already made stay, and a later attempt goes on. */
+int delivery_begin_named(const char *store, const char *const *users, size_t count,
+                         const char *name, struct delivery **ret_delivery);
 int delivery_write(struct delivery *delivery, struct span octets);
 
 /* When 0 is returned the message is durable for every recipient: fsync of the file, link into each

@@ -10,7 +10,8 @@
  * -errno. */
 int maildrop_journal_mark(struct maildrop *maildrop);
 
-/* Appends the messages that are deleted, not removed and not journalled yet, and fsyncs. 0 or -errno. */
+/* Appends the messages that are deleted, not removed and not journalled yet, and fsyncs. 0 or
+ * -errno. */
 int maildrop_journal_add(struct maildrop *maildrop);
 
 /* Takes out the lines whose messages are not in the maildrop any more or are removed. 0 or -errno.

@@ -19,6 +19,7 @@
 #include "backends/newline.h"
 #include "backends/pop3_session.h"
 #include "backends/remote_server.h"
+#include "backends/uploads.h"
 #include "backends/users.h"
 #include "backends/worker.h"
 #include "gatepost_build.h"
@@ -260,6 +261,7 @@ int main(int argc, char **argv)
         .busy = "-ERR [SYS/TEMP] Too many sessions, please try again later\r\n",
         .remote_busy = "- [TEMP] too many sessions, please try again later\r\n",
         .session = serve,
+        .remote_start = uploads_complete_all,
     };
     static const struct argp arguments = {
         .parser = parse_option,

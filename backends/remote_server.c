@@ -26,12 +26,14 @@
 #include "backends/newline.h"
 #include "backends/remote_link.h"
 #include "backends/remote_session.h"
+#include "backends/smtp_trace.h"
+#include "backends/uploads.h"
 #include "backends/users.h"
 #include "proxy/base/err.h"
 #include "proxy/base/log.h"
 
 #define TEXT_BYTES 16384 /* of a message at a time */
-#define IN_BYTES   4096
+#define IN_BYTES   65536
 #define PUMPS      32 /* pieces between two looks at the input; each is at most REMOTE_LINK_ROOM */
 #define WAIT_LOOK_MS                                                                               \
     60000 /* in WAIT, how often the mailbox is listed although nothing was announced */
@@ -51,6 +53,8 @@ struct remote_server {
     struct newline_to_wire newline;
     uint64_t octets, sent, skipped_to; /* its size; what was hashed of it; where the frame begins */
     struct digest *digest;
+
+    struct uploads uploads;
 
     long long wait_end_ms;
     bool look_now; /* WAIT has begun */
@@ -115,9 +119,9 @@ static void log_end(const struct remote_server *server, int result)
     put_session(server, &line);
     text_puts(&line, "user ");
     text_put_escaped(&line, span_of_text(server->user[0] ? server->user : "-"), USER_NAME_MAX);
-    text_printf(&line, ", %s, %llu pulled, %llu deleted, %s",
-                client->tls ? client->tls_version : "no TLS", (unsigned long long)session->pulled,
-                (unsigned long long)deleted_so_far(server),
+    text_printf(&line, ", %s, %llu pushed, %llu pulled, %llu deleted, %s",
+                client->tls ? client->tls_version : "no TLS", (unsigned long long)session->pushed,
+                (unsigned long long)session->pulled, (unsigned long long)deleted_so_far(server),
                 result == REMOTE_ENDED ? "ended in order"
                 : result == 0          ? "client gone"
                                        : err_text(result));
@@ -158,7 +162,7 @@ static int take_place(struct remote_server *server, struct span mirror)
         return r;
     server->open = true;
     server->place = mirror_lock_take(server->maildrop.folder, mirror);
-    return server->place < 0 ? server->place : 0;
+    return server->place < 0 ? server->place : uploads_open(&server->uploads, server->user);
 }
 
 static int enter(struct remote_server *server, struct span mirror)
@@ -337,6 +341,91 @@ static int on_send_piece(void *context, char *ret_digest)
     return r < 0 ? r : REMOTE_PIECE_LAST;
 }
 
+/* ---- uploads ---- */
+
+static int on_have(void *context, struct span id, uint64_t *ret_octets)
+{
+    struct remote_server *server = context;
+
+    return uploads_have(&server->uploads, id, ret_octets) == UPLOAD_DONE ? REMOTE_PUSH_DONE : 0;
+}
+
+static int push_result(struct remote_server *server, int result)
+{
+    switch (result) {
+    case UPLOAD_DONE:
+        return REMOTE_PUSH_DONE;
+    case UPLOAD_TAKEN:
+        return REMOTE_PUSH_TAKEN;
+    case UPLOAD_REFUSED:
+        return REMOTE_PUSH_REFUSED;
+    default:
+        log_failure(server, "an upload cannot be taken", result);
+        return result;
+    }
+}
+
+static int on_push_begin(void *context, const struct remote_upload *upload, struct text *reason)
+{
+    struct remote_server *server = context;
+    const struct upload_claim claim = { .id = upload->id,
+                                        .octets = upload->octets,
+                                        .offset = upload->offset,
+                                        .digest = upload->digest,
+                                        .envelope = upload->envelope };
+
+    return push_result(server, uploads_begin(&server->uploads, &claim, reason));
+}
+
+static int on_push_write(void *context, struct span octets)
+{
+    struct remote_server *server = context;
+    int r = uploads_write(&server->uploads, octets);
+
+    if (r < 0)
+        log_failure(server, "an upload cannot be written", r);
+    return r;
+}
+
+/* The fields that a message gets which an authenticated SMTP client has submitted. */
+static void put_trace(const struct remote_server *server, struct text *trace)
+{
+    const struct settings *settings = server->worker->settings;
+    const struct smtp_facts facts = { .hostname = settings->gatepost.hostname,
+                                      .tls = server->worker->client.tls };
+    struct smtp_session session = { .facts = &facts, .esmtp = true };
+
+    snprintf(session.helo, sizeof(session.helo), "remote-mail");
+    snprintf(session.user, sizeof(session.user), "%s", server->user);
+    snprintf(session.mail.id, sizeof(session.mail.id), "%s", server->uploads.id);
+    session.mail.relayed = true; /* Return-Path is put where it is known */
+    smtp_trace_put(trace, &session, &server->worker->client, time(NULL));
+}
+
+static int on_push_end(void *context, struct text *reason)
+{
+    struct remote_server *server = context;
+    char room[SMTP_TRACE_MAX];
+    struct text trace = TEXT_OVER(room);
+    int r;
+
+    put_trace(server, &trace);
+    r = uploads_finish(&server->uploads, text_str(&trace), reason);
+    log_line(LOG_LEVEL_INFO, "remote user %s upload %s of %llu octets: %s", server->user,
+             server->uploads.id, (unsigned long long)server->uploads.octets,
+             r == UPLOAD_DONE      ? "delivered"
+             : r == UPLOAD_REFUSED ? "refused"
+                                   : err_text(r));
+    return push_result(server, r);
+}
+
+static void on_push_stop(void *context)
+{
+    struct remote_server *server = context;
+
+    uploads_stop(&server->uploads);
+}
+
 /* ---- waiting for mail ---- */
 
 static void watch_place(struct remote_server *server, const char *place)
@@ -496,9 +585,20 @@ static void catch_term(const struct remote_server *server)
 
 static int serve(struct remote_server *server)
 {
-    static const struct remote_caller caller = { on_login,        on_refresh,    on_complete,
-                                                 on_open_message, on_send_piece, on_wait,
-                                                 on_write };
+    static const struct remote_caller caller = {
+        .login = on_login,
+        .refresh = on_refresh,
+        .complete = on_complete,
+        .open_message = on_open_message,
+        .send_piece = on_send_piece,
+        .have = on_have,
+        .push_begin = on_push_begin,
+        .push_write = on_push_write,
+        .push_end = on_push_end,
+        .push_stop = on_push_stop,
+        .wait = on_wait,
+        .write = on_write,
+    };
     const struct settings *settings = server->worker->settings;
     const struct remote_facts facts = {
         .hostname = settings->gatepost.hostname,
@@ -529,7 +629,9 @@ void remote_serve(struct worker_session *worker)
     if (!server.digest)
         return;
     catch_term(&server);
+    uploads_init(&server.uploads, worker->settings);
     serve(&server);
+    uploads_deinit(&server.uploads);
     stop_watching(&server);
     close_text(&server);
     close_maildrop(&server);

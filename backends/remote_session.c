@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #define LINES_PER_PUMP 64 /* of a LIST, at most 50 octets each: some KiB at a time */
 
@@ -74,7 +75,7 @@ static int do_greeting(struct remote_session *session, struct span line)
         return refuse_and_end(session, "[SYNTAX] write RM/1 agent id=, and 16 of 0-9a-f");
     memcpy(session->mirror, id.data + 3, REMOTE_MIRROR_MAX);
     session->state = REMOTE_LOGGED_OUT;
-    return reply(session, "+ RM/1 %.200s SIZE=%llu WAIT=%d", session->facts->hostname,
+    return reply(session, "+ RM/1 %.200s SIZE=%llu WAIT=%d PUSH", session->facts->hostname,
                  (unsigned long long)session->facts->limit_bytes, REMOTE_WAIT_MAX);
 }
 
@@ -306,6 +307,170 @@ static int do_wait(struct remote_session *session, struct span args)
     return 0;
 }
 
+/* ---- uploads ---- */
+
+static int do_have(struct remote_session *session, struct span id)
+{
+    uint64_t octets;
+    int r;
+
+    if (!remote_is_hex(id, REMOTE_UPLOAD_MAX))
+        return refuse(session, "[SYNTAX] the id of an upload is 32 of 0-9a-f");
+    r = session->caller->have(session->context, id, &octets);
+    if (r < 0)
+        return refuse(session, "[TEMP] uploads cannot be looked up now");
+    if (r == REMOTE_PUSH_DONE)
+        return reply(session, "+ HAVE %.*s DONE", (int)id.size, (const char *)id.data);
+    return reply(session, "+ HAVE %.*s %llu", (int)id.size, (const char *)id.data,
+                 (unsigned long long)octets);
+}
+
+/* What is no PUSH leaves unknown how many octets follow. */
+static int do_push(struct remote_session *session, struct span args)
+{
+    struct span id = span_take_word(&args), octets = span_take_word(&args),
+                digest = span_take_word(&args);
+
+    session->upload_offset = 0;
+    if (!remote_is_hex(id, REMOTE_UPLOAD_MAX) || !remote_is_hex(digest, REMOTE_DIGEST_MAX) ||
+        !span_parse_u64(octets, &session->upload_octets) ||
+        (args.size > 0 && !span_parse_u64(args, &session->upload_offset)) ||
+        session->upload_octets > INT64_MAX || session->upload_offset > session->upload_octets)
+        return refuse_and_end(session,
+                              "[SYNTAX] write PUSH id octets sha256, and perhaps an offset");
+    session->envelope = malloc(REMOTE_ENVELOPE_MAX);
+    if (!session->envelope)
+        return -ENOMEM;
+    memcpy(session->upload_id, id.data, REMOTE_UPLOAD_MAX);
+    memcpy(session->upload_digest, digest.data, REMOTE_DIGEST_MAX);
+    session->left = session->upload_octets - session->upload_offset;
+    session->envelope_size = 0;
+    session->envelope_too_long = false;
+    session->state = REMOTE_ENVELOPE;
+    return 0;
+}
+
+/* An answer to PUSH other than DONE, wherever it has got to. */
+static int refuse_push(struct remote_session *session, const char *code, const char *words)
+{
+    char room[256];
+
+    snprintf(room, sizeof(room), "[%s] PUSH %.32s %s", code, session->upload_id, words);
+    return refuse(session, room);
+}
+
+/* Reads and forgets the octets that the client has announced, as it may have sent them already. */
+static void discard(struct remote_session *session)
+{
+    session->discarded = 0;
+    session->state = session->left > 0 ? REMOTE_DISCARD : REMOTE_READY;
+}
+
+static int answer_push(struct remote_session *session, int result, const struct text *reason)
+{
+    char room[REMOTE_LINE_MAX];
+
+    if (result == REMOTE_PUSH_DONE) {
+        session->pushed++;
+        return reply(session, "+ PUSH %.32s DONE", session->upload_id);
+    }
+    if (result != REMOTE_PUSH_REFUSED)
+        return refuse_push(session, "TEMP", "it cannot be taken now, please try again");
+    snprintf(room, sizeof(room), "%.*s", (int)reason->size, reason->data);
+    return refuse(session, room);
+}
+
+static int end_upload(struct remote_session *session)
+{
+    char room[REMOTE_LINE_MAX - 8];
+    struct text reason = TEXT_OVER(room);
+
+    session->state = REMOTE_READY;
+    return answer_push(session, session->caller->push_end(session->context, &reason), &reason);
+}
+
+static int begin_upload(struct remote_session *session)
+{
+    char room[REMOTE_LINE_MAX - 8];
+    struct text reason = TEXT_OVER(room);
+    const struct remote_upload upload = {
+        .id = span_of(session->upload_id, REMOTE_UPLOAD_MAX),
+        .octets = session->upload_octets,
+        .offset = session->upload_offset,
+        .digest = span_of(session->upload_digest, REMOTE_DIGEST_MAX),
+        .envelope = span_of(session->envelope, session->envelope_size),
+    };
+    int r = session->envelope_too_long
+                ? 0
+                : session->caller->push_begin(session->context, &upload, &reason);
+
+    if (r == REMOTE_PUSH_TAKEN) {
+        session->state = REMOTE_UPLOAD;
+        return session->left > 0 ? 0 : end_upload(session);
+    }
+    discard(session);
+    if (session->envelope_too_long)
+        return refuse_push(session, "LIMIT", "the envelope is too long");
+    return answer_push(session, r, &reason);
+}
+
+static int take_envelope_line(struct remote_session *session, struct span line)
+{
+    int r;
+
+    if (line.size == 0) {
+        r = begin_upload(session);
+        free(session->envelope);
+        session->envelope = NULL;
+        return r;
+    }
+    if (session->envelope_size + line.size + 1 > REMOTE_ENVELOPE_MAX) {
+        session->envelope_too_long = true;
+        return 0;
+    }
+    memcpy(session->envelope + session->envelope_size, line.data, line.size);
+    session->envelope_size += line.size;
+    session->envelope[session->envelope_size++] = '\n';
+    return 0;
+}
+
+static int take_upload(struct remote_session *session, struct span octets)
+{
+    int r = session->caller->push_write(session->context, octets);
+
+    session->left -= octets.size;
+    if (r == 0)
+        return session->left > 0 ? 0 : end_upload(session);
+    session->caller->push_stop(session->context);
+    discard(session);
+    return answer_push(session, r, NULL);
+}
+
+static int take_discarded(struct remote_session *session, struct span octets)
+{
+    session->left -= octets.size;
+    session->discarded += octets.size;
+    if (session->left == 0)
+        session->state = REMOTE_READY;
+    return session->discarded > REMOTE_DISCARD_MAX && session->left > 0 ? REMOTE_ENDED : 0;
+}
+
+/* Octets, not lines. */
+static bool takes_octets(const struct remote_session *session)
+{
+    return session->state == REMOTE_UPLOAD || session->state == REMOTE_DISCARD;
+}
+
+static int take_octets(struct remote_session *session, struct span *in)
+{
+    struct span octets =
+        span_first(*in, session->left < in->size ? (size_t)session->left : in->size);
+
+    *in = span_skip(*in, octets.size);
+    return session->state == REMOTE_UPLOAD ? take_upload(session, octets)
+                                           : take_discarded(session, octets);
+}
+
 static int do_noop(struct remote_session *session, struct span args)
 {
     (void)args;
@@ -338,6 +503,7 @@ static const struct request {
     { "AUTH", BEFORE_LOGIN, 2, 2, do_auth }, { "LIST", AFTER_LOGIN, 0, 1, do_list },
     { "PULL", AFTER_LOGIN, 0, 2, do_pull },  { "ACK", AFTER_LOGIN, 0, UINT8_MAX, do_ack },
     { "SYNC", AFTER_LOGIN, 0, 0, do_sync },  { "WAIT", AFTER_LOGIN, 1, 1, do_wait },
+    { "HAVE", AFTER_LOGIN, 1, 1, do_have },  { "PUSH", AFTER_LOGIN, 3, 4, do_push },
     { "NOOP", ANYWHERE, 0, 0, do_noop },     { "QUIT", ANYWHERE, 0, 0, do_quit },
 };
 
@@ -371,7 +537,7 @@ static int run_request(struct remote_session *session, struct span line)
         return refuse(session, "[STATE] AUTH comes first");
     if (session->state != REMOTE_LOGGED_OUT && !(request->where & AFTER_LOGIN))
         return refuse(session, "[STATE] you are logged in already");
-    if (words < request->least_words || words > request->most_words)
+    if ((words < request->least_words || words > request->most_words) && request->run != do_push)
         return refuse(session, "[SYNTAX] wrong number of words");
     return request->run(session, args);
 }
@@ -435,6 +601,10 @@ void remote_session_init(struct remote_session *session, const struct remote_fac
 
 void remote_session_deinit(struct remote_session *session)
 {
+    if (session->state == REMOTE_UPLOAD)
+        session->caller->push_stop(session->context);
+    free(session->envelope);
+    session->envelope = NULL;
     line_reset(&session->line);
     explicit_bzero(session->kept, sizeof(session->kept));
 }
@@ -447,9 +617,13 @@ static int run_line(struct remote_session *session, struct span line)
     case REMOTE_LISTING:
     case REMOTE_PULLING:
         return run_beside(session, line);
+    case REMOTE_ENVELOPE:
+        return take_envelope_line(session, line);
     case REMOTE_LOGGED_OUT:
     case REMOTE_READY:
     case REMOTE_WAITING:
+    case REMOTE_UPLOAD:
+    case REMOTE_DISCARD:
     case REMOTE_STATE_COUNT:
         break;
     }
@@ -470,6 +644,12 @@ int remote_session_feed(struct remote_session *session, struct span *in)
     while (r == 0 && remote_session_listening(session)) {
         struct span line;
 
+        if (takes_octets(session) && in->size == 0)
+            return REMOTE_MORE;
+        if (takes_octets(session)) {
+            r = take_octets(session, in);
+            continue;
+        }
         r = line_next(&session->line, in, &line);
         if (r == LINE_MORE)
             return REMOTE_MORE;

@@ -12,7 +12,9 @@
 
 #define REMOTE_WAIT_MAX                                                                            \
     1740 /* seconds: less than the half hour after which middleboxes forget a connection */
-#define REMOTE_PASSWORD_MAX REMOTE_LINE_MAX
+#define REMOTE_ENVELOPE_MAX 65536 /* octets of the lines behind PUSH */
+#define REMOTE_DISCARD_MAX                                                                         \
+    1048576 /* octets of a refused upload that are read before the connection closes */
 
 enum remote_login {
     REMOTE_LOGIN_DONE = 1,
@@ -34,6 +36,20 @@ struct remote_mailbox {
     uint32_t epoch;
 };
 
+enum remote_push {
+    REMOTE_PUSH_DONE = 1, /* delivered, now or before */
+    REMOTE_PUSH_TAKEN,
+    REMOTE_PUSH_REFUSED, /* *reason holds "[CODE] PUSH id words" */
+};
+
+/* What a client says of a message that it sends up. Spans are borrowed. */
+struct remote_upload {
+    struct span id; /* REMOTE_UPLOAD_MAX digits */
+    uint64_t octets, offset;
+    struct span digest;   /* REMOTE_DIGEST_MAX digits */
+    struct span envelope; /* its lines, each with an LF behind it */
+};
+
 /* What a session asks its caller. Each gets `context`. */
 struct remote_caller {
     /* Checks the password; ends an older session of the same user and mirror. enum remote_login. */
@@ -53,6 +69,17 @@ struct remote_caller {
     /* Writes some more of its octets. A remote_piece (ret_digest[REMOTE_DIGEST_MAX] written with
      * the last), or -errno, which ends the session: nothing can be said inside a frame. */
     int (*send_piece)(void *context, char *ret_digest);
+
+    /* How much of upload `id` is kept: remote_push DONE, or 0 and *ret_octets. Or -errno. */
+    int (*have)(void *context, struct span id, uint64_t *ret_octets);
+
+    /* An upload begins, is given its octets, and ends. enum remote_push: after REMOTE_PUSH_TAKEN of
+     * push_begin() come push_write() and one of push_end() and push_stop(), the latter where an
+     * octet could not be written or the connection ends. Or -errno: refused for now. */
+    int (*push_begin)(void *context, const struct remote_upload *upload, struct text *reason);
+    int (*push_write)(void *context, struct span octets);
+    int (*push_end)(void *context, struct text *reason);
+    void (*push_stop)(void *context);
 
     /* WAIT begins: remote_session_wake() is to be called when refresh() may find something new, and
      * when `seconds` are over. */
@@ -76,6 +103,9 @@ enum remote_state {
     REMOTE_LISTING,
     REMOTE_PULLING,
     REMOTE_WAITING,
+    REMOTE_ENVELOPE, /* the lines behind PUSH */
+    REMOTE_UPLOAD,   /* the octets */
+    REMOTE_DISCARD,  /* the octets of an upload that was answered already */
     REMOTE_STATE_COUNT
 };
 
@@ -100,7 +130,16 @@ struct remote_session {
     size_t kept_size;
     bool is_kept;
 
-    uint64_t pulled; /* for the log */
+    char upload_id[REMOTE_UPLOAD_MAX];
+    char upload_digest[REMOTE_DIGEST_MAX];
+    uint64_t upload_octets, upload_offset;
+    uint64_t left;      /* octets of it to come */
+    uint64_t discarded; /* of them, thrown away */
+    unsigned char *envelope;
+    size_t envelope_size;
+    bool envelope_too_long;
+
+    uint64_t pulled, pushed; /* for the log */
 };
 
 /* `facts` and `caller` must stay. The client speaks first. */

@@ -403,6 +403,8 @@ static int prepare(struct worker *worker)
     for (uint32_t i = 0; i < worker->child.hello.listener_count; i++)
         if (fcntl(worker->child.listeners[i], F_SETFL, O_NONBLOCK) < 0)
             return -errno;
+    if (worker->protocol == PROTOCOL_REMOTE && worker->program->remote_start)
+        worker->program->remote_start(worker->settings);
     worker->session_limit = worker->settings->mailstore.max_sessions;
     worker->sessions = calloc(worker->session_limit, sizeof(*worker->sessions));
     return worker->sessions ? child_send(&worker->child, CHILD_READY) : -ENOMEM;

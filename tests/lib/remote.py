@@ -137,3 +137,14 @@ def own(gate, folder):
 def sections(over=None):
     """Sections that serve port 109 from the embedded worker."""
     return library.overlay({"backend remote": {"address": "embedded"}}, over)
+
+
+def upload_id():
+    return os.urandom(16).hex()
+
+
+def push_octets(id, text, to, sender=library.USER, offset=0, digest=None, octets=None):
+    """What a client sends to upload `text`."""
+    lines = [f"PUSH {id} {len(text) if octets is None else octets} {digest or hashlib.sha256(text).hexdigest()}"
+             + (f" {offset}" if offset else ""), f"FROM:<{sender}>", *(f"TO:<{address}>" for address in to), "", ""]
+    return "\r\n".join(lines).encode() + text[offset:]

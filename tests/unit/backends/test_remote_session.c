@@ -41,6 +41,10 @@ struct side {
     uint32_t waited;
     const char *text; /* of the open message, what is left to send */
     int store_error, complete_error, read_error;
+    FILE *upload; /* the open one */
+    char *uploaded;
+    size_t uploaded_size;
+    unsigned envelopes, stops;
 };
 
 static int side_login(void *context, struct span name, struct span password, struct span mirror)
@@ -141,8 +145,86 @@ static void side_wait(void *context, uint32_t seconds)
     side->waited = seconds;
 }
 
-static const struct remote_caller caller = { side_login, side_refresh, side_complete, side_open,
-                                             side_piece, side_wait,    side_write };
+/* Ids that begin with "d" are done, with "f" half there; what the message is decides the rest. */
+static int side_have(void *context, struct span id, uint64_t *ret_octets)
+{
+    (void)context;
+    *ret_octets = id.data[0] == 'f' ? 5 : 0;
+    return id.data[0] == 'd' ? REMOTE_PUSH_DONE : id.data[0] == 'e' ? -EIO : 0;
+}
+
+static int side_push_begin(void *context, const struct remote_upload *upload, struct text *reason)
+{
+    struct side *side = context;
+    uint64_t kept;
+
+    assert_null(side->upload);
+    assert_int_equal(upload->digest.size, REMOTE_DIGEST_MAX);
+    side->envelopes++;
+    if (side_have(side, upload->id, &kept) == REMOTE_PUSH_DONE)
+        return REMOTE_PUSH_DONE;
+    if (!span_equal(upload->envelope, SPAN_LIT("FROM:<a@b>\nTO:<c@d>\n"))) {
+        text_puts(reason, "[PERM] PUSH envelope");
+        return REMOTE_PUSH_REFUSED;
+    }
+    if (kept != upload->offset) {
+        text_printf(reason, "[CONFLICT] PUSH %d", (int)kept);
+        return REMOTE_PUSH_REFUSED;
+    }
+    side->upload = open_memstream(&side->uploaded, &side->uploaded_size);
+    return REMOTE_PUSH_TAKEN;
+}
+
+static int side_push_write(void *context, struct span octets)
+{
+    struct side *side = context;
+
+    assert_non_null(side->upload);
+    if (span_find(octets, '!') < octets.size)
+        return -ENOSPC;
+    fwrite(octets.data, 1, octets.size, side->upload);
+    return 0;
+}
+
+static void side_push_stop(void *context)
+{
+    struct side *side = context;
+
+    assert_non_null(side->upload);
+    fclose(side->upload);
+    free(side->uploaded);
+    side->upload = NULL;
+    side->stops++;
+}
+
+static int side_push_end(void *context, struct text *reason)
+{
+    struct side *side = context;
+    bool good;
+
+    assert_non_null(side->upload);
+    fclose(side->upload);
+    side->upload = NULL;
+    good = strncmp(side->uploaded, "hello", 5) == 0 || side->uploaded_size == 0;
+    free(side->uploaded);
+    text_puts(reason, "[CONFLICT] PUSH digest");
+    return good ? REMOTE_PUSH_DONE : REMOTE_PUSH_REFUSED;
+}
+
+static const struct remote_caller caller = {
+    .login = side_login,
+    .refresh = side_refresh,
+    .complete = side_complete,
+    .open_message = side_open,
+    .send_piece = side_piece,
+    .have = side_have,
+    .push_begin = side_push_begin,
+    .push_write = side_push_write,
+    .push_end = side_push_end,
+    .push_stop = side_push_stop,
+    .wait = side_wait,
+    .write = side_write,
+};
 
 /* Feeds all of `in`, `step` octets at a time, and pumps where the session does not listen, and at
  * the end. */
@@ -168,13 +250,16 @@ static int converse(struct side *side, const struct remote_facts *facts, const c
         r = remote_session_pump(&session);
     assert_true(session.errors <= facts->max_errors);
     remote_session_deinit(&session);
+    assert_null(side->upload); /* whatever happens, it is ended or stopped */
     return r;
 }
 
 #define HELLO     "RM/1 test/1 id=0123456789abcdef\r\n"
-#define HELLO_OUT "+ RM/1 host SIZE=1000 WAIT=1740\r\n"
+#define HELLO_OUT "+ RM/1 host SIZE=1000 WAIT=1740 PUSH\r\n"
 #define IN        HELLO "AUTH PLAIN AGFubmEAc2VjcmV0\r\n"
 #define OUT       HELLO_OUT "+ 3 messages 20 octets\r\n"
+#define ID        "0123456789abcdef0123456789abcde"
+#define ENVELOPE  "\r\nFROM:<a@b>\r\nTO:<c@d>\r\n\r\n"
 #define FRAME_1   "M 0000beef.1 5 0\r\none\r\n\r\nS 0000beef.1 " DIGEST "\r\n"
 #define FRAME_3   "M 0000beef.3 15 0\r\nthree, longer\r\n\r\nS 0000beef.3 " DIGEST "\r\n"
 #define FRAME_4   "M 0000beef.4 0 0\r\n\r\nS 0000beef.4 " DIGEST "\r\n"
@@ -320,6 +405,67 @@ static const struct row {
                  "be made durable now\r\n",
       .ended = true,
       .complete_error = -EIO },
+    { .name = "what is kept of an upload",
+      .in = IN "HAVE a" ID "\r\nHAVE d" ID "\r\nHAVE f" ID "\r\nHAVE e" ID "\r\nHAVE x\r\nHAVE A" ID
+               "\r\n",
+      .out = OUT "+ HAVE a" ID " 0\r\n+ HAVE d" ID " DONE\r\n+ HAVE f" ID " 5\r\n"
+                 "- [TEMP] uploads cannot be looked up now\r\n"
+                 "- [SYNTAX] the id of an upload is 32 of 0-9a-f\r\n"
+                 "- [SYNTAX] the id of an upload is 32 of 0-9a-f\r\n" },
+    { .name = "an upload, and another behind it",
+      .in = IN "PUSH a" ID " 7 " DIGEST ENVELOPE "hello\r\nPUSH b" ID " 5 " DIGEST ENVELOPE
+               "helloNOOP\r\n",
+      .out = OUT "+ PUSH a" ID " DONE\r\n+ PUSH b" ID " DONE\r\n+ NOOP\r\n" },
+    { .name = "octets that look like the protocol",
+      .in = IN "PUSH a" ID " 13 " DIGEST ENVELOPE "hello\nQUIT\r\nNOOP\r\n",
+      .out = OUT "+ PUSH a" ID " DONE\r\n- [SYNTAX] unknown request\r\n" },
+    { .name = "an empty upload",
+      .in = IN "PUSH a" ID " 0 " DIGEST ENVELOPE "NOOP\r\n",
+      .out = OUT "+ PUSH a" ID " DONE\r\n+ NOOP\r\n" },
+    { .name = "an upload gone on with",
+      .in = IN "PUSH f" ID " 10 " DIGEST " 5" ENVELOPE "helloNOOP\r\n",
+      .out = OUT "+ PUSH f" ID " DONE\r\n+ NOOP\r\n" },
+    { .name = "gone on with at the wrong place: its octets are read and forgotten",
+      .in = IN "PUSH f" ID " 10 " DIGEST " 4" ENVELOPE "abcdefNOOP\r\n",
+      .out = OUT "- [CONFLICT] PUSH 5\r\n+ NOOP\r\n" },
+    { .name = "done before",
+      .in = IN "PUSH d" ID " 5 " DIGEST ENVELOPE "helloNOOP\r\n",
+      .out = OUT "+ PUSH d" ID " DONE\r\n+ NOOP\r\n" },
+    { .name = "another digest",
+      .in = IN "PUSH a" ID " 5 " DIGEST ENVELOPE "jelloNOOP\r\n",
+      .out = OUT "- [CONFLICT] PUSH digest\r\n+ NOOP\r\n" },
+    { .name = "a refused envelope",
+      .in = IN "PUSH a" ID " 5 " DIGEST "\r\nFROM:<a@b>\r\n\r\nhelloNOOP\r\n",
+      .out = OUT "- [PERM] PUSH envelope\r\n+ NOOP\r\n" },
+    { .name = "a disk that is full",
+      .in = IN "PUSH a" ID " 5 " DIGEST ENVELOPE "!ellaNOOP\r\n",
+      .out = OUT "- [TEMP] PUSH a" ID " it cannot be taken now, please try again\r\n+ NOOP\r\n" },
+    { .name = "no PUSH at all",
+      .in = IN "PUSH a" ID " x " DIGEST ENVELOPE "hello",
+      .out = OUT "- [SYNTAX] write PUSH id octets sha256, and perhaps an offset\r\n",
+      .ended = true },
+    { .name = "an id with a path in it",
+      .in = IN "PUSH ../../../../../etc/passwd0000000 5 " DIGEST "\r\n",
+      .out = OUT "- [SYNTAX] write PUSH id octets sha256, and perhaps an offset\r\n",
+      .ended = true },
+    { .name = "more octets than there are",
+      .in = IN "PUSH a" ID " 9223372036854775808 " DIGEST "\r\n",
+      .out = OUT "- [SYNTAX] write PUSH id octets sha256, and perhaps an offset\r\n",
+      .ended = true },
+    { .name = "an offset behind the end",
+      .in = IN "PUSH a" ID " 5 " DIGEST " 6\r\n",
+      .out = OUT "- [SYNTAX] write PUSH id octets sha256, and perhaps an offset\r\n",
+      .ended = true },
+    { .name = "no digest",
+      .in = IN "PUSH a" ID " 5\r\n",
+      .out = OUT "- [SYNTAX] write PUSH id octets sha256, and perhaps an offset\r\n",
+      .ended = true },
+    { .name = "an upload that never ends",
+      .in = IN "PUSH a" ID " 5 " DIGEST ENVELOPE "hell",
+      .out = OUT },
+    { .name = "an envelope that never ends",
+      .in = IN "PUSH a" ID " 5 " DIGEST "\r\nFROM:<a@b>\r\n",
+      .out = OUT },
     { .name = "a bare LF",
       .in = IN "NOOP\nNOOP\r\n",
       .out = OUT "- [SYNTAX] a line is at most 512 octets, ended by CR LF\r\n",

@@ -52,7 +52,7 @@ static void echo_session(struct worker_session *session)
     connection_write(session->connection, SPAN_LIT("bye\n")); /* sent when the session returns */
 }
 
-static const struct worker_program program = { "test-worker", BUSY, NULL, echo_session };
+static const struct worker_program program = { "test-worker", BUSY, NULL, echo_session, NULL };
 
 static void socket_address(struct sockaddr_un *address)
 {
