@@ -2,39 +2,45 @@
  *
  * The files of this folder, by what they know:
  *
- *   the privileged side    supervisor.c    start, signals, drain, ticket keys
- *                          reload.c, reload_read.c, reload_swap.c   another configuration, or
- *                                          certificates, put in use
- *                          generation.c    what one configuration opens
- *                          bundle_changes.c   in what two differ, in words
- *                          certificate_watch.c, file_stamps.c   folders of certificates
- *                          address_slots.c health slots over reloads
- *                          configuration.c settings, PEM files and accounts, written into bundles
- *                          privileges.c    `user`, `mail_user`, `groups` looked up
- *                          folders.c       state, runtime and mail folders made
- *                          listener_set.c  public ports and the embedded workers' sockets bound
- *                          upgrade.c       another gatepost takes over; upgrade_launch.c,
- * upgrade_heir.c port_owner.c    who holds a port that is in use children.c      restart with
- * back-off, who is ready control.c       one child: fork and exec, control messages, log lines
- *                          bulletin.c      what workers are told when it changes
- *                          resolver.c      the host names of servers, looked up again and again
- *                          route_watch.c   the maps of routes, read again when they change
- *                          log_sink.c      where the log goes: standard error, journal, syslog
- *   a worker               server.c        its loop, listeners, drain
- *                          snapshot.c      one configuration as a worker uses it
- *                          session.c       a session's life; session_table.c: what an event means
- *                          session_begin.c PROXY, DETECT; session_front.c NEGOTIATE, LEARN,
- * HANDSHAKE session_route.c which server, by who logs in; login.c reads that session_connect.c,
- * greet.c, greet_xclient.c, identity.c   CONNECT relay.c         RELAY, through inspect_smtp.c or
- * inspect_pop3.c session_log.c   what the log hears of a session; words: log_words.c backend.c its
- * addresses, and which serves a session backend_health.c, backend_list.c   out of service; what it
- * can do backend_learn.c the dialogue by which one is learned and checked address.c, health.c,
- * policy.c   slots, in service or out, order negotiate.c     the dialogue before a server is
- * needed; dialect_*.c proxy_header.c, network.c   who a trusted balancer says the client is
- *                          detect.c, hints.c, limits.c, capabilities.c, message_scan.c   pure
- *                          stream.c, tls.c, tls_*.c, tickets.c   octets, TLS
- *   the check              probe.c, probe_report.c   -t --probe: asks every server, and reports
- *   shared by both         base/           spans, text, log, bundle, start of a child
+ *   the privileged side  supervisor.c           start, signals, drain, ticket keys
+ *                        reload.c, reload_*.c   another configuration is put in use
+ *                        generation.c           what one configuration opens
+ *                        bundle_changes.c       in what two differ, in words
+ *                        certificate_watch.c    folders of certificates; file_stamps.c
+ *                        address_slots.c        health slots over reloads
+ *                        configuration.c        settings, PEM files and accounts, put into bundles
+ *                        privileges.c           `user`, `mail_user`, `groups` looked up
+ *                        folders.c              state, runtime and mail folders made
+ *                        listener_set.c         public ports and embedded workers' sockets bound
+ *                        upgrade.c, upgrade_*.c another gatepost takes over
+ *                        port_owner.c           who holds a port that is in use
+ *                        children.c             restart with back-off, who is ready
+ *                        control.c              one child: fork and exec, messages, log lines
+ *                        operator.c             the control socket of gatepostctl; operator_*.c
+ *                        bulletin.c             what workers are told when it changes
+ *                        resolver.c             host names of servers, looked up again and again
+ *                        route_watch.c          the maps of routes, read again when they change
+ *                        log_sink.c             where the log goes: terminal, journal, syslog
+ *   a worker             server.c               its loop, listeners, drain
+ *                        snapshot.c             one configuration as a worker uses it
+ *                        session.c              a session's life; session_table.c: its events
+ *                        session_begin.c        PROXY, DETECT
+ *                        session_front.c        NEGOTIATE, LEARN, HANDSHAKE
+ *                        session_route.c        which server, by who logs in; login.c reads that
+ *                        session_connect.c      CONNECT; greet.c, greet_xclient.c, identity.c
+ *                        relay.c                RELAY, through inspect_smtp.c or inspect_pop3.c
+ *                        session_log.c          what the log hears of a session; log_words.c
+ *                        worker_report.c        what the operator asks; session_kick.c: ends
+ *                        backend.c              its addresses, and which serves a session
+ *                        backend_health.c       in service or out; address.c, health.c, policy.c
+ *                        backend_list.c         what it can do
+ *                        backend_learn.c        the dialogue by which one is learned and checked
+ *                        negotiate.c            the dialogue before a server is needed; dialect_*.c
+ *                        proxy_header.c         who a balancer says the client is; network.c
+ *                        detect.c, hints.c, limits.c, capabilities.c, message_scan.c   pure
+ *                        stream.c, tls.c, tls_*.c, tickets.c   octets, TLS
+ *   the check            probe.c                -t --probe: asks every server; probe_report.c
+ *   shared by both       base/                  spans, text, log, bundle, start of a child
  *
  * Exit codes are those of sysexits.h (supervisor.h): 64 usage, 69 port in use, 78 configuration. */
 #include <argp.h>
