@@ -607,14 +607,14 @@ def p5_many_reloads(gate, users, large):
     readers = [into_retr(gate, user) for user in users]
     parts = [messages.stuffed(messages.trap_message(64 * 1024, token=b"s%d" % number)) for number in range(len(senders))]
     received = [b""] * len(readers)
-    for step in range(8):
+    for step in range(4):
         for wire, part in zip(senders, parts):
-            wire.send(part[step * 8192:(step + 1) * 8192])
+            wire.send(part[step * 16384:(step + 1) * 16384])
         for number, wire in enumerate(readers):
-            received[number] += wire.read_exactly(len(large) // 16)
+            received[number] += wire.read_exactly(len(large) // 8)
         reload_all(2)
     for wire, part in zip(senders, parts):
-        wire.send(part[8 * 8192:])
+        wire.send(part[4 * 16384:])
         wire.expect("250")
         wire.quit()
     for number, wire in enumerate(readers):
