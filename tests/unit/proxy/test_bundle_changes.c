@@ -25,7 +25,7 @@ static const struct row {
     const char *words;
 } rows[] = {
     { "nothing", { { "settings", SETTINGS } }, { { "settings", SETTINGS } }, "" },
-    { "empty bundles", { { NULL } }, { { NULL } }, "" },
+    { "empty bundles", { { NULL, NULL } }, { { NULL, NULL } }, "" },
     { "a listener more",
       { { "listener", "smtp 0.0.0.0:25" } },
       { { "listener", "smtp 0.0.0.0:25" }, { "listener", "pop3 [::]:110" } },

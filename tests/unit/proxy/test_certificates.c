@@ -483,7 +483,13 @@ static const struct change_row {
     bool unsettled;
     unsigned a, b; /* as of row */
 } changes[] = {
-    { "nothing", { { "d/a.pem", &a, "ck" } }, { { NULL } }, "", false, TLS_KIND_ECDSA, 0 },
+    { "nothing",
+      { { "d/a.pem", &a, "ck" } },
+      { { NULL, NULL, NULL } },
+      "",
+      false,
+      TLS_KIND_ECDSA,
+      0 },
     { "a newer certificate",
       { { "d/a.pem", &a, "ck" } },
       { { "d/a.pem", &a_newer, "ck" } },
