@@ -141,7 +141,7 @@ static void set_session_limit(struct server *server)
     struct listener *listener;
 
     LIST_FOREACH(listener, &server->listeners, link)
-    spare++;
+    spare += 2; /* a reload sends them once more */
 
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
         limit.rlim_cur = 1024;

@@ -70,10 +70,10 @@ static long receive(int fd, void *room, size_t size, int flags, struct child_fds
     if (count < 0)
         return -errno;
     take_descriptors(&message, ret_received);
-    if (message.msg_flags & (MSG_CTRUNC | MSG_TRUNC)) {
+    if (message.msg_flags & (MSG_CTRUNC | MSG_TRUNC))
         child_fds_close(ret_received);
+    if (message.msg_flags & MSG_TRUNC)
         return -EPROTO;
-    }
     return count;
 }
 

@@ -164,7 +164,7 @@ void child_fds_close(struct child_fds *fds);
 /* Receives one message into `room` (CHILD_MESSAGE_MAX bytes), without blocking. Returns its size, 0
  * at end of file, or -errno (-EAGAIN: none). Its first four bytes are the type. `ret_fds` NULL:
  * descriptors that come along are closed; else they are now the caller's, also when there are none.
- */
+ * Where not all could be received (the process has as many as it may), there are none. */
 long child_receive(const struct child *child, void *room, struct child_fds *ret_fds);
 
 #endif

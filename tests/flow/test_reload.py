@@ -705,3 +705,23 @@ def test_a_hup_during_the_start_is_done_behind_it():
     gate.wait_for_log("reload 1: nothing has changed")
     gate.stop()
     gate.remove()
+
+
+def test_p5_a_worker_without_descriptors_for_the_new_listeners_keeps_its_sessions_and_another_serves(two_servers):
+    old, new = two_servers
+    gate = library.Gatepost({"backend pop3": {"address": f"unix:{old.address}"}, "backend smtp": {"address": None},
+                             "gatepost": {"workers": 1, "drain_timeout": "1s"}}, users=(),
+                            prefix=("prlimit", "--nofile=220:220"))
+    with gate:
+        full = gate.workers()
+        limit = int(re.search(r"serves at most (\d+) sessions", gate.log())[1])
+        wires = [pop3_session(Wire(gate.port("pop3")), user="anna", password="secret") for _ in range(limit - 1)]
+        many = ",\n  ".join(f"127.0.0.{number}" for number in range(1, 61))
+        reload(gate, {"listen pop3": {"bind": many}, "backend pop3": {"address": f"unix:{new.address}"}})
+        gate.wait_for_log("worker 0 cannot take the new configuration: another takes its place")
+        proc.wait_until(lambda: not refused(gate.port("pop3"), "127.0.0.60"), 20, "the new listeners")
+        proc.wait_until(lambda: login(gate) or b"PASS" in new.received, 20, "the new server")
+        for wire in wires:
+            wire.command("STAT", "+OK")
+            wire.quit()
+        proc.wait_until(lambda: len(gate.workers()) == 1 and gate.workers() != full, 20, "the end of the worker of before")
