@@ -22,6 +22,7 @@
 #include "proxy/base/log.h"
 #include "proxy/base/paths.h"
 #include "proxy/port_owner.h"
+#include "proxy/socket_file.h"
 
 /* A set that is being made. */
 struct opening {
@@ -316,57 +317,6 @@ static int open_publics(const struct opening *opening)
     return r;
 }
 
-/* Does somebody accept on this socket? A file that nobody does is left from a process that was
- * killed. */
-static bool is_served(const struct sockaddr_un *address)
-{
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    bool served;
-
-    if (fd < 0)
-        return true;
-    served = connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 ||
-             errno != ECONNREFUSED; /* EAGAIN: its queue is full, somebody listens */
-    close(fd);
-    return served;
-}
-
-static int clear_stale(const struct sockaddr_un *address)
-{
-    struct stat status;
-
-    if (lstat(address->sun_path, &status) < 0)
-        return errno == ENOENT ? 0 : -errno;
-    if (!S_ISSOCK(status.st_mode))
-        return -EEXIST;
-    if (is_served(address))
-        return -EADDRINUSE;
-    return unlink(address->sun_path) < 0 ? -errno : 0;
-}
-
-/* Mode and owner are set before listen(): nobody else can get in between. */
-static int bind_embedded(const struct sockaddr_un *address, const struct privileges *privileges)
-{
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), r;
-
-    if (fd < 0)
-        return -errno;
-    if (bind(fd, (const struct sockaddr *)address, sizeof(*address)) < 0) {
-        r = -errno;
-        close(fd);
-        return r;
-    }
-    if ((privileges->drop &&
-         lchown(address->sun_path, privileges->proxy.uid, privileges->proxy.gid) < 0) ||
-        chmod(address->sun_path, 0600) < 0 || listen(fd, EMBEDDED_BACKLOG) < 0) {
-        r = -errno;
-        unlink(address->sun_path);
-        close(fd);
-        return r;
-    }
-    return fd;
-}
-
 const char *embedded_listener_kind(const struct embedded_listener *listener)
 {
     switch (listener->protocol) {
@@ -401,24 +351,24 @@ static int take_embedded(const struct embedded_listener *former, struct embedded
     return listener->fd < 0 ? -errno : 0;
 }
 
+/* The proxy workers may connect, and nobody else. */
 static int bind_new_embedded(const struct privileges *privileges,
                              struct embedded_listener *listener)
 {
-    struct sockaddr_un address = { .sun_family = AF_UNIX };
-    struct stat status;
+    struct socket_access_rule rule = { (uid_t)-1, (gid_t)-1, 0600 };
+    struct socket_file socket;
     int r;
 
-    memcpy(address.sun_path, listener->path, sizeof(listener->path));
-    r = clear_stale(&address);
-    if (r == 0)
-        r = bind_embedded(&address, privileges);
+    if (privileges->drop) {
+        rule.uid = privileges->proxy.uid;
+        rule.gid = privileges->proxy.gid;
+    }
+    r = socket_file_open(listener->path, &rule, EMBEDDED_BACKLOG, &socket);
     if (r < 0)
         return r;
-    listener->fd = r;
-    if (lstat(listener->path, &status) == 0) {
-        listener->device = status.st_dev;
-        listener->inode = status.st_ino;
-    }
+    listener->fd = socket.fd;
+    listener->device = socket.device;
+    listener->inode = socket.inode;
     return 0;
 }
 
@@ -558,14 +508,12 @@ void listener_set_close_public(struct listener_set *set)
     set->public_count = 0;
 }
 
-/* Another gatepost may have put its own in the place. */
 static void remove_socket(const struct embedded_listener *listener)
 {
-    struct stat status;
+    struct socket_file socket = { .device = listener->device, .inode = listener->inode };
 
-    if (lstat(listener->path, &status) == 0 && status.st_dev == listener->device &&
-        status.st_ino == listener->inode)
-        unlink(listener->path);
+    memcpy(socket.path, listener->path, sizeof(socket.path));
+    socket_file_remove(&socket);
 }
 
 void listener_set_own(struct listener_set *set)

@@ -99,14 +99,18 @@ int socket_file_open(const char *path, const struct socket_access_rule *rule, in
     return 0;
 }
 
-/* Another gatepost may have put its own in the place. */
-void socket_file_close(struct socket_file *socket)
+void socket_file_remove(const struct socket_file *socket)
 {
     struct stat status;
 
     if (lstat(socket->path, &status) == 0 && status.st_dev == socket->device &&
         status.st_ino == socket->inode)
         unlink(socket->path);
+}
+
+void socket_file_close(struct socket_file *socket)
+{
+    socket_file_remove(socket);
     close(socket->fd);
     socket->fd = -1;
 }

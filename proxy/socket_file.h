@@ -28,7 +28,11 @@ struct socket_access_rule {
 int socket_file_open(const char *path, const struct socket_access_rule *rule, int backlog,
                      struct socket_file *ret_socket);
 
-/* Closes it and removes the file. */
+/* Removes the file, where it is still the one of that device and inode: another gatepost may have
+ * put its own in the place. */
+void socket_file_remove(const struct socket_file *socket);
+
+/* The same, and closes it. */
 void socket_file_close(struct socket_file *socket);
 
 #endif
