@@ -108,6 +108,18 @@ static void done(struct learn *learn)
     backend_learned(learn->address, learn->tls, &lesson);
 }
 
+/* A server that is full for now, or does not want the stranger that we say we are, is not known any
+ * less for that where there is no other: its sessions hear its own words. */
+static bool known_all_the_same(const struct learn *learn)
+{
+    struct backend *backend = learn->backend;
+    bool known = backend_offer(backend, learn->tls) != NULL;
+
+    if (!learn->greet.unavailable)
+        known = known || backend_offer(backend, !learn->tls) != NULL;
+    return known && backend->settings->address.count == 1;
+}
+
 /* The server's own words, for the log. */
 static void refused(struct learn *learn, struct span answer)
 {
@@ -116,13 +128,7 @@ static void refused(struct learn *learn, struct span answer)
 
     text_puts(&words, "refuses us: ");
     text_put_escaped(&words, span_without_line_end(answer), 200);
-    /* A server that is full for now, and the only one, is not known any less for that. */
-    failed(learn,
-           learn->greet.unavailable && learn->backend->settings->address.count == 1 &&
-                   backend_offer(learn->backend, learn->tls)
-               ? -EAGAIN
-               : 0,
-           text_str(&words));
+    failed(learn, known_all_the_same(learn) ? -EAGAIN : 0, text_str(&words));
 }
 
 static int start_tls(struct learn *learn)
