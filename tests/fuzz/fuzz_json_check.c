@@ -27,8 +27,8 @@ static void walk(const uint8_t *data, size_t size)
     for (size_t i = 0; i < size; i++) {
         if (quoted) {
             REQUIRE(data[i] >= 0x20);
-            i += data[i] == '\\';
-            quoted = i >= size || data[i] != '"' || data[i - 1] == '\\';
+            quoted = data[i] != '"';
+            i += data[i] == '\\'; /* what it escapes ends nothing */
             continue;
         }
         quoted = data[i] == '"';
