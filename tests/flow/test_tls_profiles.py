@@ -143,7 +143,7 @@ def test_p9_a_printer_of_tls_1_0_sends_mail_and_fetches_it_on_legacy_ports(gate,
         with clients.pop3(gate, port, way, **where) as client:
             assert client.stat()[0] == 1
             assert client.sock.version() == "TLSv1"
-    gate.wait_for_log(r"port legacy-smtp \d+, (STARTTLS|TLS first) TLSv1 ")
+    gate.wait_for_log(r"port legacy-smtp \d+, (STARTTLS|TLS first), tls=TLSv1 ")
     gate.clear()
 
 
