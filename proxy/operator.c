@@ -78,11 +78,28 @@ static void tell_bind_failure(const struct settings *settings, const char *path,
                  error == -EEXIST ? "it is there and no socket" : err_text(error));
 }
 
+/* A supervisor that is not root can give the socket only to a group that it is in. */
+static int open_socket(const char *path, const struct privileges *privileges,
+                       struct socket_file *ret_socket)
+{
+    struct socket_access_rule rule = { (uid_t)-1, (gid_t)-1, 0660 };
+    int r;
+
+    if (privileges->has_control)
+        rule.gid = privileges->control;
+    r = socket_file_open(path, &rule, BACKLOG, ret_socket);
+    if (r != -EPERM || !privileges->has_control)
+        return r;
+    log_line(LOG_LEVEL_WARNING,
+             "[gatepost] control_group has no effect: not started by root, and not in that group "
+             "(under systemd, SupplementaryGroups= gives a group)");
+    rule.gid = (gid_t)-1;
+    return socket_file_open(path, &rule, BACKLOG, ret_socket);
+}
+
 int operator_bind(const struct configuration *configuration, struct socket_file *ret_socket)
 {
     const struct settings_gatepost *gatepost = &configuration->settings->gatepost;
-    const struct privileges *privileges = &configuration->privileges;
-    struct socket_access_rule rule = { (uid_t)-1, (gid_t)-1, 0660 };
     char path[sizeof(ret_socket->path)] = "";
     int r =
         control_socket_path(gatepost->runtime_dir, gatepost->control_socket, path, sizeof(path));
@@ -90,12 +107,10 @@ int operator_bind(const struct configuration *configuration, struct socket_file 
     *ret_socket = (struct socket_file){ .fd = -1 };
     if (r == -ENOENT)
         return 0;
-    if (privileges->has_control)
-        rule.gid = privileges->control;
     if (r == 0 && gatepost->control_socket[0] != '/')
         r = folder_make(gatepost->runtime_dir, 0755, NULL);
     if (r == 0)
-        r = socket_file_open(path, &rule, BACKLOG, ret_socket);
+        r = open_socket(path, &configuration->privileges, ret_socket);
     if (r < 0)
         tell_bind_failure(configuration->settings, path, r);
     return r == -EADDRINUSE ? r : 0;

@@ -464,10 +464,11 @@ def test_others_are_told_that_they_may_not(gate):
 
 
 def test_who_started_it_may_do_everything_without_root():
-    library_user = library.Gatepost({"gatepost": {"user": None, "mail_user": None}}, users=())
-    subprocess.run(["chown", "-R", "nobody", library_user.folder], check=True)
-    library_user.prefix = user("nobody")
-    with library_user as gate:
+    own = library.Gatepost({"gatepost": {"user": None, "mail_user": None, "control_group": SEEN}}, users=())
+    subprocess.run(["chown", "-R", "nobody", own.folder], check=True)
+    own.prefix = user("nobody")
+    with own as gate:
+        gate.wait_for_log("control_group has no effect: not started by root")
         mine, other = Ctl(gate, user("nobody")), Ctl(gate, user("daemon"))
         assert mine("log", "debug").returncode == 0 and mine("reload").returncode == 0
         assert other("status", socket_path=gate.run / "control.sock").returncode == 77
@@ -655,7 +656,7 @@ def test_reloads_that_are_asked_for_at_once_are_all_answered(gatepost):
 
 
 def test_the_level_of_the_log_is_changed_at_once_and_for_those_that_are_started_later(gatepost):
-    gate = gatepost(users=())
+    gate = gatepost()
     ctl = Ctl(gate)
     assert ctl.good("log") == "log_level = info\n"
     assert ctl.good("log", "error") == "log_level = error\n"
@@ -666,9 +667,11 @@ def test_the_level_of_the_log_is_changed_at_once_and_for_those_that_are_started_
     gate.kill(victim)
     proc.wait_until(lambda: len(gate.workers()) == 2 and victim not in gate.workers(), 15, "another worker")
     proc.wait_until(lambda: all("report" in worker for worker in ask(gate, command="status")["workers"]), 15, "it serves")
-    for _ in range(8):
+    for _ in range(4):
         with Wire(gate.port("smtp")) as wire:
             smtp_session(wire).quit()
+        with Wire(gate.port("pop3")) as wire:  # the embedded worker is told as well
+            pop3_session(wire, user=library.USER, password=gate.password).quit()
     said = [line for line in gate.log()[quiet:].splitlines() if "serves at most" not in line]  # before it can be told
     assert not [line for line in said if " info " in line or " notice " in line]
     gate.sections["limits"] = {"max_errors": 7}
@@ -683,6 +686,9 @@ def test_the_level_of_the_log_is_changed_at_once_and_for_those_that_are_started_
     with Wire(gate.port("smtp")) as wire:
         smtp_session(wire).quit()
     gate.wait_for_log(" info .*session .*port smtp")
+    with Wire(gate.port("pop3")) as wire:
+        pop3_session(wire, user=library.USER, password=gate.password).quit()
+    gate.wait_for_log(" info +gatepost-pop3d: session .*0 retrieved")
 
 
 def test_drain_of_one_worker_lets_another_take_its_place(gatepost):
