@@ -25,12 +25,15 @@
 /* -- results -- */
 
 /* `words` is taken over. */
-static void set_result(struct reload *reload, enum reload_outcome outcome, char *words)
+static void set_result(struct supervisor *supervisor, enum reload_outcome outcome, char *words)
 {
+    struct reload *reload = &supervisor->reload;
+
     free(reload->result.words);
     reload->result = (struct reload_result){
         .number = reload->number, .outcome = outcome, .when = time(NULL), .words = words
     };
+    supervisor_tell_manager(supervisor);
 }
 
 static void begin_wanted(struct supervisor *supervisor);
@@ -45,7 +48,6 @@ void reload_end(struct supervisor *supervisor)
     uv_timer_stop(&reload->limit);
     reload->phase = RELOAD_IDLE;
     operator_reload_ended(supervisor);
-    supervisor_tell_manager(supervisor);
     begin_wanted(supervisor);
 }
 
@@ -54,7 +56,7 @@ void reload_fail(struct supervisor *supervisor, char *words)
     struct reload *reload = &supervisor->reload;
 
     log_line(LOG_LEVEL_ERROR, "reload %u failed: nothing was changed", reload->number);
-    set_result(reload, RELOAD_FAILED, words);
+    set_result(supervisor, RELOAD_FAILED, words);
     reload_end(supervisor);
 }
 
@@ -78,7 +80,7 @@ static void in_use(struct supervisor *supervisor)
 
     reload->changes = NULL;
     log_line(LOG_LEVEL_NOTICE, "reload %u: in use (%s)", reload->number, words ? words : "");
-    set_result(reload, RELOAD_IN_USE, words);
+    set_result(supervisor, RELOAD_IN_USE, words);
     reload_end(supervisor);
 }
 
@@ -89,7 +91,7 @@ void reload_unchanged(struct supervisor *supervisor)
     reload->half_told = false;
     reload->half_since_ms = 0;
     log_line(LOG_LEVEL_NOTICE, "reload %u: nothing has changed", reload->number);
-    set_result(reload, RELOAD_UNCHANGED, strdup("nothing has changed"));
+    set_result(supervisor, RELOAD_UNCHANGED, strdup("nothing has changed"));
     reload_end(supervisor);
 }
 

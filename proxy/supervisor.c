@@ -29,6 +29,7 @@
 #define EMBEDDED_DRAIN_MS                                                                          \
     5000 /* the proxies are gone: what is left is to store what was received; guessed */
 #define MANAGER_GRACE_MS   10000 /* behind our own limits; guessed */
+#define STATUS_ERROR_MAX   400   /* octets of what a reload failed of, in one line */
 #define PROXY_FDS_RESERVED 64    /* of a worker: listeners, log, loop; guessed */
 
 /* -- what is opened at the start -- */
@@ -306,6 +307,21 @@ static int plan_all(struct supervisor *supervisor)
     return 0;
 }
 
+/* The first line that tells of an error; the first of all where none says so. */
+static struct span first_error(const char *words)
+{
+    struct span rest = span_of_text(words), first = span_first(rest, span_find(rest, '\n'));
+
+    while (rest.size > 0) {
+        struct span line = span_first(rest, span_find(rest, '\n'));
+
+        if (span_search(line, SPAN_LIT("error: ")) < line.size)
+            return line;
+        rest = span_skip(rest, line.size + 1);
+    }
+    return first;
+}
+
 void supervisor_tell_manager(const struct supervisor *supervisor)
 {
     const struct reload_result *reload = reload_result(supervisor);
@@ -314,11 +330,12 @@ void supervisor_tell_manager(const struct supervisor *supervisor)
 
     text_printf(&status, "%zu ports, %zu workers", supervisor->current->listeners.port_count,
                 count_workers(supervisor->current->configuration.settings));
-    if (reload->outcome == RELOAD_FAILED)
-        text_printf(&status, "; reload %u failed: %.*s", reload->number,
-                    (int)strcspn(reload->words, "\n"), reload->words);
-    else if (reload->outcome == RELOAD_IN_USE)
+    if (reload->outcome == RELOAD_FAILED) {
+        text_printf(&status, "; reload %u failed: ", reload->number);
+        text_put(&status, span_first(first_error(reload->words), STATUS_ERROR_MAX));
+    } else if (reload->outcome == RELOAD_IN_USE) {
         text_printf(&status, "; reload %u is in use", reload->number);
+    }
     notify_ready(&supervisor->notify, text_str(&status));
 }
 
