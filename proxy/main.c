@@ -12,6 +12,8 @@
  *                        privileges.c           `user`, `mail_user`, `groups` looked up
  *                        folders.c              state, runtime and mail folders made
  *                        listener_set.c         public ports and embedded workers' sockets bound
+ *                        activation.c           sockets that the service manager passes
+ *                        notify.c               what it is told; watchdog.c: do all live
  *                        upgrade.c, upgrade_*.c another gatepost takes over
  *                        port_owner.c           who holds a port that is in use
  *                        children.c             restart with back-off, who is ready
