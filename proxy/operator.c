@@ -1,14 +1,13 @@
 /* The control socket's clients.
  *
  * Happy path: connected, judged by the kernel's word on who it is, the request comes in one read,
- * is answered at once or when the workers have answered, the answer goes out, the end. Fails, for
- * the client, in words; one that says nothing, says too much, or does not read, is cut off. */
+ * is answered (operator_command.c), the answer goes out, the end. Fails, for the client, in words;
+ * one that says nothing, says too much, or does not read, is cut off. */
 #include "proxy/operator.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <sys/queue.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -16,52 +15,12 @@
 #include "proxy/base/log.h"
 #include "proxy/base/paths.h"
 #include "proxy/folders.h"
-#include "proxy/operator_question.h"
-#include "proxy/operator_request.h"
-#include "proxy/operator_status.h"
+#include "proxy/operator_private.h"
 #include "proxy/server.h"
 #include "proxy/supervisor_private.h"
 
 #define GROUPS_MAX 65536 /* of a process: NGROUPS_MAX */
 #define BACKLOG    64    /* those that are too many are told so, not kept waiting */
-
-enum client_state {
-    CLIENT_READS,
-    CLIENT_ASKS,    /* the workers */
-    CLIENT_RELOADS, /* awaits the end of a reload */
-    CLIENT_WRITES,
-    CLIENT_CLOSES,
-};
-
-struct client {
-    TAILQ_ENTRY(client) link;
-    struct operator_desk *desk;
-    uv_pipe_t pipe;
-    uv_timer_t timer;
-    unsigned handles;
-    enum client_state state;
-    bool may_change;
-    char room[OPERATOR_REQUEST_MAX + 1]; /* the request and its LF */
-    size_t size;
-    struct operator_request request;
-    struct question question;
-    uint32_t reload; /* number of the reload that is awaited */
-    uv_write_t write;
-    char *answer;
-    size_t answer_size, left; /* `left`: to be written, when the timer looked last */
-};
-
-TAILQ_HEAD(clients, client);
-
-struct operator_desk {
-    struct supervisor *supervisor;
-    const struct stats *stats; /* in the shared memory */
-    uv_pipe_t listening;
-    struct clients clients;
-    size_t client_count;
-    uint32_t questions; /* number of the last one */
-    bool closing;
-};
 
 /* -- the socket -- */
 
@@ -175,8 +134,7 @@ static void send_answer(struct client *client)
     uv_timer_start(&client->timer, write_overdue, OPERATOR_PATIENCE_MS, OPERATOR_PATIENCE_MS);
 }
 
-/* An answer is written into memory, then sent. False: there is none; the client is closed. */
-static bool begin_answer(struct client *client, struct json_out *ret_json)
+bool operator_begin_answer(struct client *client, struct json_out *ret_json)
 {
     *ret_json = (struct json_out){ .out = open_memstream(&client->answer, &client->answer_size) };
     if (!ret_json->out) {
@@ -188,7 +146,7 @@ static bool begin_answer(struct client *client, struct json_out *ret_json)
     return true;
 }
 
-static void end_answer(struct client *client, struct json_out *json)
+void operator_end_answer(struct client *client, struct json_out *json)
 {
     json_out_close(json, '}');
     putc('\n', json->out);
@@ -198,257 +156,15 @@ static void end_answer(struct client *client, struct json_out *json)
         send_answer(client);
 }
 
-static void refuse(struct client *client, const char *error, const char *words)
+void operator_refuse(struct client *client, const char *error, const char *words)
 {
     struct json_out json;
 
-    if (!begin_answer(client, &json))
+    if (!operator_begin_answer(client, &json))
         return;
     json_out_text(&json, "error", error);
     json_out_text(&json, "words", words);
-    end_answer(client, &json);
-}
-
-static bool begin_named_answer(struct client *client, struct json_out *ret_json)
-{
-    if (!begin_answer(client, ret_json))
-        return false;
-    json_out_text(ret_json, "command", operator_command_name(client->request.command));
-    return true;
-}
-
-/* -- what needs the workers -- */
-
-static void answer_question(struct client *client)
-{
-    struct json_out json;
-
-    if (!begin_named_answer(client, &json))
-        return;
-    if (client->request.command == OPERATOR_STATUS)
-        operator_put_status(&json, client->desk->supervisor);
-    question_put(&client->question, &json);
-    question_free(&client->question);
-    end_answer(client, &json);
-}
-
-static void workers_overdue(uv_timer_t *timer)
-{
-    struct client *client = timer->data;
-
-    question_expire(&client->question, &client->desk->supervisor->children);
-    answer_question(client);
-}
-
-static void ask(struct client *client, enum child_question question)
-{
-    struct operator_desk *desk = client->desk;
-    struct child_report about = { .type = CHILD_REPORT,
-                                  .number = ++desk->questions,
-                                  .question = question,
-                                  .selection = client->request.selection };
-
-    if (question_ask(&client->question, &desk->supervisor->children, &about) < 0) {
-        refuse(client, "failed", "no memory");
-        return;
-    }
-    client->state = CLIENT_ASKS;
-    if (client->question.waiting == 0)
-        answer_question(client);
-    else
-        uv_timer_start(&client->timer, workers_overdue, OPERATOR_WORKERS_MS, 0);
-}
-
-void operator_told(struct supervisor *supervisor, struct child_process *child, struct span message)
-{
-    struct operator_desk *desk = supervisor->desk;
-    struct client *client;
-
-    child->silent = false;
-    if (!desk)
-        return;
-    TAILQ_FOREACH(client, &desk->clients, link)
-    {
-        if (client->state != CLIENT_ASKS || !question_take(&client->question, child, message))
-            continue;
-        if (client->question.waiting == 0)
-            answer_question(client);
-        return;
-    }
-}
-
-void operator_children_changed(struct supervisor *supervisor)
-{
-    struct operator_desk *desk = supervisor->desk;
-    struct client *client;
-
-    if (!desk)
-        return;
-    TAILQ_FOREACH(client, &desk->clients, link)
-    {
-        if (client->state != CLIENT_ASKS)
-            continue;
-        question_look(&client->question, &supervisor->children);
-        if (client->question.waiting == 0)
-            answer_question(client);
-    }
-}
-
-/* -- commands -- */
-
-static void answer_stats(struct client *client)
-{
-    struct json_out json;
-
-    if (!begin_named_answer(client, &json))
-        return;
-    operator_put_stats(&json, client->desk->supervisor, client->desk->stats);
-    end_answer(client, &json);
-}
-
-static void answer_log(struct client *client)
-{
-    int level = client->request.level;
-    struct json_out json;
-
-    if (level >= 0) {
-        log_line(LOG_LEVEL_NOTICE, "the operator sets log_level = %s",
-                 log_level_name((enum log_level)level));
-        log_set_level((enum log_level)level);
-        children_set_log_level(&client->desk->supervisor->children, (enum log_level)level);
-    }
-    if (!begin_named_answer(client, &json))
-        return;
-    json_out_text(&json, "level", log_level_name(log_current_level()));
-    end_answer(client, &json);
-}
-
-static void answer_words(struct client *client, const char *words)
-{
-    struct json_out json;
-
-    if (!begin_named_answer(client, &json))
-        return;
-    json_out_text(&json, "words", words);
-    end_answer(client, &json);
-}
-
-static void drain_all(struct client *client)
-{
-    struct supervisor *supervisor = client->desk->supervisor;
-    char room[160];
-    struct text words = TEXT_OVER(room);
-
-    log_line(LOG_LEVEL_NOTICE, "the operator asks for the end");
-    text_printf(&words,
-                "gatepost takes nobody new and ends with its sessions, in %u s at the latest",
-                supervisor->current->configuration.settings->gatepost.drain_timeout_ms / 1000);
-    answer_words(client, text_str(&words));
-    supervisor_drain(supervisor);
-}
-
-/* Another takes its place first: the ports are served all the time. */
-static void drain_worker(struct client *client, uint32_t index)
-{
-    struct supervisor *supervisor = client->desk->supervisor;
-    struct children *children = &supervisor->children;
-
-    for (size_t i = 0; i < children->count; i++) {
-        struct child_process *child = children->items[i];
-
-        if (!child_is_proxy(child) || child->plan.hello.index != index || child->retired)
-            continue;
-        log_line(LOG_LEVEL_NOTICE, "%s ends with its sessions, as the operator asks",
-                 child->plan.name);
-        child->unfit = true;
-        answer_words(client, "it takes nobody new as soon as another serves in its place, and ends "
-                             "with its sessions");
-        supervisor_adjust_workers(supervisor);
-        return;
-    }
-    refuse(client, "failed", "there is no such worker");
-}
-
-static void answer_drain(struct client *client)
-{
-    if (client->desk->supervisor->phase != PHASE_SERVING)
-        refuse(client, "failed", "gatepost starts or ends");
-    else if (client->request.worker < 0)
-        drain_all(client);
-    else
-        drain_worker(client, (uint32_t)client->request.worker);
-}
-
-static void answer_reload(struct client *client)
-{
-    const struct reload_result *result = reload_result(client->desk->supervisor);
-
-    if (result->outcome == RELOAD_FAILED)
-        refuse(client, "configuration", result->words ? result->words : "no memory");
-    else
-        answer_words(client, result->words ? result->words : "");
-}
-
-static void begin_reload(struct client *client)
-{
-    struct supervisor *supervisor = client->desk->supervisor;
-
-    if (supervisor->phase >= PHASE_DRAIN_PROXIES) {
-        refuse(client, "failed", "gatepost ends");
-        return;
-    }
-    client->state = CLIENT_RELOADS;
-    client->reload = UINT32_MAX; /* it may end before its number is known */
-    client->reload = reload_begin(supervisor, RELOAD_SETTINGS);
-    operator_reload_ended(supervisor);
-}
-
-void operator_reload_ended(struct supervisor *supervisor)
-{
-    struct operator_desk *desk = supervisor->desk;
-    struct client *client;
-
-    if (!desk)
-        return;
-    TAILQ_FOREACH(client, &desk->clients, link)
-    {
-        if (client->state != CLIENT_RELOADS)
-            continue;
-        if (client->reload <= reload_result(supervisor)->number)
-            answer_reload(client);
-        else if (supervisor->phase >= PHASE_DRAIN_PROXIES)
-            refuse(client, "failed", "gatepost ends: the reload is given up");
-    }
-}
-
-static void act(struct client *client)
-{
-    switch (client->request.command) {
-    case OPERATOR_STATUS:
-        ask(client, CHILD_ASK_STATUS);
-        return;
-    case OPERATOR_WHO:
-        ask(client, CHILD_ASK_SESSIONS);
-        return;
-    case OPERATOR_BACKENDS:
-        ask(client, CHILD_ASK_BACKENDS);
-        return;
-    case OPERATOR_KICK:
-        ask(client, CHILD_ASK_KICK);
-        return;
-    case OPERATOR_STATS:
-        answer_stats(client);
-        return;
-    case OPERATOR_DRAIN:
-        answer_drain(client);
-        return;
-    case OPERATOR_RELOAD:
-        begin_reload(client);
-        return;
-    case OPERATOR_LOG:
-        answer_log(client);
-        return;
-    }
+    operator_end_answer(client, &json);
 }
 
 static void judge(struct client *client, struct span line)
@@ -458,11 +174,11 @@ static void judge(struct client *client, struct span line)
     int r = operator_request_read(line, &client->request, &words);
 
     if (r < 0)
-        refuse(client, "request", r == -ENOMEM ? "no memory" : text_str(&words));
+        operator_refuse(client, "request", r == -ENOMEM ? "no memory" : text_str(&words));
     else if (!client->may_change && !operator_only_looks(&client->request))
-        refuse(client, "permission", "only root may do that; control_group may look");
+        operator_refuse(client, "permission", "only root may do that; control_group may look");
     else
-        act(client);
+        operator_act(client);
 }
 
 /* -- who it is -- */
@@ -531,7 +247,7 @@ static void take_octets(uv_stream_t *stream, ssize_t count, const uv_buf_t *buff
     uv_read_stop(stream);
     uv_timer_stop(&client->timer);
     if (line.size > OPERATOR_REQUEST_MAX)
-        refuse(client, "request", "the request has more than 4096 octets");
+        operator_refuse(client, "request", "the request has more than 4096 octets");
     else
         judge(client, line);
 }
@@ -547,12 +263,12 @@ static void begin_client(struct client *client)
 
     uv_fileno((uv_handle_t *)&client->pipe, &fd);
     if (judge_peer(client->desk, fd, &client->may_change) < 0) {
-        refuse(client, "permission",
-               "only root may do that, and members of control_group may look");
+        operator_refuse(client, "permission",
+                        "only root may do that, and members of control_group may look");
         return;
     }
     if (client->desk->client_count > OPERATOR_CLIENTS_MAX) {
-        refuse(client, "busy", "too many ask at once");
+        operator_refuse(client, "busy", "too many ask at once");
         return;
     }
     uv_timer_start(&client->timer, request_overdue, OPERATOR_PATIENCE_MS, 0);
