@@ -328,12 +328,7 @@ static void drop_backlog(void)
         sink.lost++;
 }
 
-static void retry(uv_timer_t *timer)
-{
-    sink.retry_ms = sink.retry_ms < RETRY_MOST_MS / 2 ? sink.retry_ms * 2 : RETRY_MOST_MS;
-    if (!flush())
-        uv_timer_start(timer, retry, sink.retry_ms, 0);
-}
+static void retry(uv_timer_t *timer);
 
 static void watch_backlog(void)
 {
@@ -371,12 +366,29 @@ static void tell_lost(void)
         sink.lost_told = sink.lost;
 }
 
+/* Once a line was lost, none finds room before half of the backlog is gone: the count is told once,
+ * not with each line that happens to fit. */
+static bool has_drained(void)
+{
+    flush();
+    return backlog.end - backlog.start <= sizeof(backlog.room) / 2;
+}
+
 static void write_line(enum log_level level, struct span line, struct span fields)
 {
-    if (sink.lost > sink.lost_told)
+    if (sink.lost > sink.lost_told && has_drained())
         tell_lost();
-    if (!put_line(level, line, fields))
+    if (sink.lost > sink.lost_told || !put_line(level, line, fields))
         sink.lost++;
+}
+
+static void retry(uv_timer_t *timer)
+{
+    sink.retry_ms = sink.retry_ms < RETRY_MOST_MS / 2 ? sink.retry_ms * 2 : RETRY_MOST_MS;
+    if (sink.lost > sink.lost_told && has_drained())
+        tell_lost();
+    if (!flush())
+        uv_timer_start(timer, retry, sink.retry_ms, 0);
 }
 
 /* -- opening and closing -- */

@@ -172,6 +172,7 @@ void front_proxy_data(struct session *session)
         return;
     }
     octets = span_skip(octets, size - before.size);
+    session->client.octets_in -= size;      /* the balancer said this */
     explicit_bzero(joined, sizeof(joined)); /* what stands behind the header may be a login */
     chunk_queue_clear(&session->held, &session->server->loop.chunks, false);
     if (r == PROXY_HEADER_NO_ORIGIN || keep_origin(session, &origin))

@@ -60,6 +60,7 @@ void front_begin_handshake(struct session *session, struct span first)
     }
     assert(!line_unfinished(&session->line) && session->held.size == 0 && !session->pending);
     stats_count(&session->server->stats->handshakes);
+    session->client.octets_in -= first.size; /* they are TLS, and what is in it is counted */
     session_move(session, ST_HANDSHAKE);
     session_deadline(session, limits(session)->handshake_timeout_ms);
     if (stream_start_tls(&session->client, context, first) < 0)
@@ -197,6 +198,14 @@ void front_start_tls(struct session *session, struct span reply, struct span beh
     front_begin_handshake(session, span_of(NULL, 0));
 }
 
+/* NULL: the client said QUIT. */
+static const char *why_closed(const struct session *session, struct span reply)
+{
+    if (session->negotiate.errors >= session->rule->max_errors)
+        return "the client sent too many bad commands";
+    return reply.size == 0 ? "the client spoke HTTP" : NULL;
+}
+
 /* Acts on one verdict. False: no further line may be looked at now. */
 static bool act(struct session *session, int verdict, struct span line, struct span rest,
                 struct text *reply)
@@ -214,7 +223,7 @@ static bool act(struct session *session, int verdict, struct span line, struct s
         return forward(session, line, rest);
     case NEGOTIATE_CLOSE:
         if (session_reply(session, text_span(reply)))
-            session_finish(session, session->negotiate.errors > 0 ? "bad commands" : NULL);
+            session_finish(session, why_closed(session, text_span(reply)));
         return false;
     default:
         session_abort(session, false, "no memory");

@@ -37,6 +37,8 @@ static const char *how(const struct session *session)
 /* Where nothing else is told: was there something that TLS would have made possible? */
 static const char *ordinary_result(const struct session *session)
 {
+    if (protocol_is_relayed(session->rule->protocol))
+        return "ended";
     if (session->negotiate.told_plain)
         return "client speaks no TLS on a TLS-first port (set it to SSL/TLS, or to another port)";
     if (session->login_in_clear || session->negotiate.login_in_clear)
