@@ -437,6 +437,26 @@ def test_p5_a_log_that_nobody_reads_stops_nothing_and_what_was_lost_is_told(kind
                 assert not strange(text), "no line is in pieces"
 
 
+def test_a_service_of_systemd_needs_no_setting_to_have_fields_in_the_journal():
+    """systemd connects standard error to the journal, and says so in JOURNAL_STREAM."""
+    with logs.Journald() as journal:
+        (journal.folder / "run/systemd/journal").mkdir()
+        (journal.folder / "run/systemd/journal/socket").symlink_to(f"../journal.{journal.NAME}/socket")
+        gate = Elsewhere(users=(), prefix=("unshare", "--mount", "--propagation", "private", "bash", "-c",
+                                           'mount --bind "$0" /run; exec "$@"', journal.folder / "run"))
+        gate.text = lambda: "".join(f"{one['SYSLOG_IDENTIFIER']}: {one['MESSAGE']}\n" for one in journal.entries())
+        (gate.folder / "log").touch()
+        stream = (gate.folder / "log").stat()
+        gate.environment["JOURNAL_STREAM"] = f"{stream.st_dev}:{stream.st_ino}"
+        with gate:
+            with Wire(gate.port("pop3")) as wire:
+                pop3_session(wire).quit()
+            gate.wait_for_log("gatepost: worker .: session .*: ended")
+            (entry,) = journal.entries("GATEPOST_RESULT=ended")
+            assert (entry["GATEPOST_LISTEN"], entry["PRIORITY"], entry["SYSLOG_FACILITY"]) == ("pop3", "6", "2")
+            assert "ready" not in (gate.folder / "log").read_text()
+
+
 def test_a_reload_sends_the_log_elsewhere():
     folder = library.make_folder()
     with library.Gatepost() as gate, logs.Daemon(folder / "log") as daemon:
