@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "proxy/base/log.h"
@@ -277,6 +278,29 @@ static void a_pipe_that_nobody_reads_does_not_block_and_loses_no_part_of_a_line(
     end_stderr(fd);
 }
 
+/* As after su(1): the terminal is another user's, and cannot be opened a second time. */
+static void a_pipe_that_cannot_be_opened_anew_does_not_block_either(void **state)
+{
+    char said[3 * LOG_LINE_MAX];
+    int fd = begin_stderr(4096), status;
+    pid_t pid = fork();
+
+    (void)state;
+    if (pid == 0) {
+        alarm(20); /* it blocks */
+        if (geteuid() == 0 && setresuid(65533, 65533, 65533) < 0)
+            _exit(1);
+        log_sink_open("stderr");
+        for (int i = 0; i < 100; i++)
+            log_line(LOG_LEVEL_INFO, "%0*d", 1000, i);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    assert_in_range(read_all(fd, said, sizeof(said)), 1000, 4096);
+    end_stderr(fd);
+}
+
 static void a_stream_of_the_journal_gets_priorities_where_its_socket_is_out_of_reach(void **state)
 {
     struct stat status;
@@ -331,6 +355,7 @@ int main(void)
         cmocka_unit_test(lines_that_find_no_room_are_counted_and_told_once),
         cmocka_unit_test(a_daemon_that_is_gone_is_told_once_and_gets_the_lines_when_it_is_back),
         cmocka_unit_test(a_pipe_that_nobody_reads_does_not_block_and_loses_no_part_of_a_line),
+        cmocka_unit_test(a_pipe_that_cannot_be_opened_anew_does_not_block_either),
         cmocka_unit_test(a_stream_of_the_journal_gets_priorities_where_its_socket_is_out_of_reach),
         cmocka_unit_test(what_waits_is_sent_by_the_timer_too),
     };
