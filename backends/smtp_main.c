@@ -245,7 +245,7 @@ static void host_end(void *context, const struct smtp_transaction *mail, struct 
     if (smtpd->session.user[0])
         text_printf(&line, " user %s", smtpd->session.user);
     text_puts(&line, " from <");
-    text_put_escaped(&line, span_of_text(mail->from), SMTP_ADDRESS_MAX);
+    text_put_word(&line, span_of_text(mail->from), SMTP_ADDRESS_MAX);
     text_printf(&line, "> to %zu %s", mail->recipient_count, mail->relayed ? "relayed" : "local");
     if (mail->refused_count > 0)
         text_printf(&line, " (%u refused)", (unsigned)mail->refused_count);

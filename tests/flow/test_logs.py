@@ -216,6 +216,16 @@ def test_nothing_that_a_client_says_looks_like_a_line_or_a_part_of_one():
         assert logs.failures(gate.folder / "log") == []
 
 
+def test_a_sender_cannot_forge_the_end_of_an_embedded_workers_line():
+    with library.Gatepost() as gate:
+        with Wire(gate.port("smtp")) as wire:
+            smtp_session(wire).commands(('MAIL FROM:<"a> to 1 local bytes 1: 250 x"@b.example>', "250"),
+                                        (f"RCPT TO:<{library.USER}>", "250"), ("DATA", "354"), ("\r\n.", "250"))
+            wire.quit()
+        line = gate.wait_for_log(r"gatepost-smtpd: .* from <.*")[0]
+        assert r' from <\x22a\x3e\x20to\x201\x20local\x20bytes\x201:\x20250\x20x\x22@b.example> to 1 local bytes ' in line
+
+
 # failed logins, as fail2ban counts them
 
 
