@@ -17,6 +17,7 @@ import select
 import signal
 import socket
 import threading
+import time
 
 import gatepost as library
 import proc
@@ -32,6 +33,7 @@ class Server(Backend):
         self.address = address
         self.act = act
         self.backlog = backlog
+        self.mode, self.owner = 0o666, (os.getuid(), os.getgid())  # of a UNIX socket
         self.timeout = timeout
         self.connections = []
         self.errors = []
@@ -70,7 +72,8 @@ class Server(Backend):
         else:
             listener = socket.socket(socket.AF_UNIX)
             listener.bind(str(self.address))
-            os.chmod(self.address, 0o666)
+            os.chmod(self.address, self.mode)
+            os.chown(self.address, *self.owner)
             listener.listen(self.backlog)
         self.listener = listener
         self._thread = threading.Thread(target=self._accept_from, args=(listener,), daemon=True)
@@ -93,6 +96,15 @@ class Server(Backend):
                     connection.socket.shutdown(socket.SHUT_RDWR)
 
     close = down
+
+    def wait_quiet(self, seconds=0.4):
+        """Until nobody has come for so long, and all have gone: no dialogue is under way."""
+        def quiet():
+            before = self.accepted
+            time.sleep(seconds)
+            return self.accepted == before and all(one.done.is_set() for one in self.connections)
+
+        proc.wait_until(quiet, 30, "all connections have ended")
 
     def pause(self):
         with self._accept_lock:
@@ -275,14 +287,25 @@ SMTP, SMTP_LOGIN, POP3 = Smtp(), SmtpLogin(), Pop3()
 KINDS = [SMTP, POP3]
 
 
+class Gate(library.Gatepost):
+    """At the end of its `with` block all descriptors must be as they were at the start."""
+
+    def __exit__(self, kind, *rest):
+        try:
+            if kind is None and self.process:
+                self.wait_idle(30)
+        finally:
+            super().__exit__(kind, *rest)
+
+
 def behind(kind, servers, workers=1, over=None, **keys):
-    """A Gatepost in front of these servers (or items), not started; `keys` are of its [backend] section."""
+    """A Gate in front of these servers (or items), not started; `keys` are of its [backend] section."""
     items = [server if isinstance(server, str) else server.item for server in servers]
     backend = {"address": ", ".join(items), "connect_timeout": "1500ms", **keys}
     other = "pop3" if kind.section == "smtp" else "smtp"
     sections = {"gatepost": {"workers": workers}, f"backend {kind.section}": backend,
                 f"listen {kind.port}": {"detect": "no"}}  # or each client waits for its greeting
-    return library.Gatepost({f"backend {other}": None, **library.overlay(sections, over)}, users=())
+    return Gate({f"backend {other}": None, **library.overlay(sections, over)}, users=())
 
 
 @contextlib.contextmanager
