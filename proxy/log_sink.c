@@ -25,7 +25,6 @@
 #include "proxy/base/err.h"
 #include "proxy/base/log.h"
 
-#define JOURNAL_PATH  "/run/systemd/journal/socket"
 #define SYSLOG_PATH   "/dev/log"
 #define FACILITY_MAIL 2
 
@@ -35,6 +34,8 @@
 #define RETRY_FIRST_MS 10 /* a queue of ten datagrams, as syslog daemons have, empties quickly */
 #define RETRY_MOST_MS  1000
 #define LAST_WAIT_MS   1000
+
+const char *log_sink_journal_path = "/run/systemd/journal/socket";
 
 struct outlet;
 
@@ -447,7 +448,7 @@ static const char *path_of(const char *where, const char *kind, const char *usua
 
 void log_sink_open(const char *where)
 {
-    const char *journal = path_of(where, "journald", JOURNAL_PATH);
+    const char *journal = path_of(where, "journald", log_sink_journal_path);
     const char *syslog = path_of(where, "syslog", SYSLOG_PATH);
 
     if (strcmp(sink.where, where) == 0)
@@ -461,8 +462,8 @@ void log_sink_open(const char *where)
         open_socket(&kind_syslog, syslog);
     else if (journal)
         open_socket(&kind_journal, journal);
-    else if (is_journal_stream() && access(JOURNAL_PATH, W_OK) == 0)
-        open_socket(&kind_journal, JOURNAL_PATH);
+    else if (is_journal_stream() && access(log_sink_journal_path, W_OK) == 0)
+        open_socket(&kind_journal, log_sink_journal_path);
     else
         sink.outlet = &standard;
     snprintf(sink.where, sizeof(sink.where), "%s", where);

@@ -28,6 +28,10 @@ void log_sink_open(const char *where);
  * NULL: no more; the loop has to run once to close the timer. */
 void log_sink_watch(uv_loop_t *loop);
 
+/* The journal's native socket. A variable for the unit tests, which must not write to the machine's
+ * journal. */
+extern const char *log_sink_journal_path;
+
 /* Lines that were lost on their way out. */
 unsigned long log_sink_lost(void);
 

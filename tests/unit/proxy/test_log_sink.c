@@ -308,8 +308,7 @@ static void a_stream_of_the_journal_gets_priorities_where_its_socket_is_out_of_r
     int fd;
 
     (void)state;
-    if (access("/run/systemd/journal/socket", F_OK) == 0)
-        skip(); /* it would be written to */
+    log_sink_journal_path = "/nonexistent/socket";
     fd = begin_stderr(4096);
     fstat(STDERR_FILENO, &status);
     snprintf(name, sizeof(name), "%llu:%llu", (unsigned long long)status.st_dev,
