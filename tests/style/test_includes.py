@@ -49,7 +49,7 @@ def allowed(path, name):
         return leaf or name.startswith("proxy/")
     if top == "backends":
         return leaf or name.startswith("backends/")
-    return leaf or name.startswith("backends/users") or name.startswith("backends/maildir") or name.startswith("tools/")
+    return leaf or name.startswith(("backends/users", "backends/maildir", "backends/digest", "tools/"))
 
 
 def test_there_is_something_to_look_at():
