@@ -2,7 +2,9 @@
  *
  * The files of this folder, by what they know:
  *
- *   the privileged side  supervisor.c           start, signals, drain, ticket keys
+ *   the privileged side  supervisor.c           children and signals
+ *                        supervisor_open.c      what is opened at the start; ticket keys
+ *                        supervisor_end.c       drain, and leaving after an upgrade
  *                        reload.c, reload_*.c   another configuration is put in use
  *                        generation.c           what one configuration opens
  *                        bundle_changes.c       in what two differ, in words

@@ -1,56 +1,24 @@
-/* The supervisor's life: everything is opened, then the children run, then they drain.
+/* The supervisor's life: everything is opened (supervisor_open.c), then the children run, then they
+ * drain (supervisor_end.c).
  *
- * Happy path: limits, folders, sockets, programs, ticket keys, bundles; children start; all are
- * ready (one log line); TERM: the ports are closed, the proxy workers drain, then the embedded
- * workers, whose sessions have ended with them. A second TERM ends all at once. USR2: another
- * process takes over, and this one drains (upgrade.h). What cannot be opened at the start ends it
- * with a line and an exit code. */
+ * Happy path: all is open, children start, all are ready (one log line). HUP: other settings come
+ * into use (reload.h). USR2: another process takes over (upgrade.h). TERM, or a child that never
+ * starts: the end. */
 #include "proxy/supervisor.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/mman.h>
-#include <sys/random.h>
-#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "proxy/base/err.h"
 #include "proxy/base/log.h"
 #include "proxy/log_sink.h"
-#include "proxy/server.h"
 #include "proxy/supervisor_private.h"
 
-#define KEYS_CHECK_MS 30000 /* an epoch is 12 hours: how late a change of keys may be */
-#define KILL_GRACE_MS 1000  /* a child ends its last sessions itself at drain_timeout */
-#define EMBEDDED_DRAIN_MS                                                                          \
-    5000 /* the proxies are gone: what is left is to store what was received; guessed */
-#define MANAGER_GRACE_MS   10000 /* behind our own limits; guessed */
-#define STATUS_ERROR_MAX   400   /* octets of what a reload failed of, in one line */
-#define PROXY_FDS_RESERVED 64    /* of a worker: listeners, log, loop; guessed */
-
-/* -- what is opened at the start -- */
-
-static void raise_descriptor_limit(const struct settings *settings)
-{
-    struct rlimit limit;
-    unsigned long long sessions;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-        return;
-    limit.rlim_cur = limit.rlim_max;
-    if (setrlimit(RLIMIT_NOFILE, &limit) < 0 || getrlimit(RLIMIT_NOFILE, &limit) < 0)
-        log_line(LOG_LEVEL_WARNING, "the limit of descriptors cannot be raised: %s",
-                 err_text(errno));
-    sessions = limit.rlim_cur > PROXY_FDS_RESERVED ? (limit.rlim_cur - PROXY_FDS_RESERVED) / 2 : 0;
-    if (settings->limits.max_sessions > 0 && settings->limits.max_sessions < sessions)
-        sessions = settings->limits.max_sessions;
-    log_line(LOG_LEVEL_INFO, "%llu descriptors for each process: %llu sessions in each worker",
-             (unsigned long long)limit.rlim_cur, sessions);
-}
+#define KEYS_CHECK_MS    30000 /* an epoch is 12 hours: how late a change of keys may be */
+#define STATUS_ERROR_MAX 400   /* octets of what a reload failed of, in one line */
 
 static size_t count_workers(const struct settings *settings)
 {
@@ -62,109 +30,6 @@ static size_t count_workers(const struct settings *settings)
     count = sched_getaffinity(0, sizeof(cores), &cores) < 0 ? 1 : CPU_COUNT(&cores);
     return count < 64 ? (size_t)count : 64; /* the most that `workers` may be set to */
 }
-
-/* All, also those that only a later configuration may ask for: a package that is replaced meanwhile
- * changes nothing. */
-static int open_programs(struct supervisor *supervisor)
-{
-    bool wanted[CONTROL_PROGRAMS] = { [CONTROL_PROXY] = true };
-    const struct listener_set *listeners = &supervisor->current->listeners;
-
-    for (size_t i = 0; i < listeners->embedded_count; i++)
-        wanted[supervisor_embedded_program(listeners->embedded[i].protocol)] = true;
-    for (int i = 0; i < CONTROL_PROGRAMS; i++) {
-        supervisor->program_fds[i] = control_open_program((enum control_program)i, wanted[i]);
-        if (wanted[i] && supervisor->program_fds[i] < 0)
-            return supervisor->program_fds[i];
-    }
-    return 0;
-}
-
-/* Counters and hints of all workers; it lives as long as the supervisor, and no worker can cut it
- * short. */
-static int make_shared(void)
-{
-    int fd = memfd_create("gatepost-shared", MFD_CLOEXEC | MFD_ALLOW_SEALING), r;
-
-    if (fd >= 0 && ftruncate(fd, (off_t)server_shared_bytes()) == 0 &&
-        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0 &&
-        server_shared_init(fd) == 0)
-        return fd;
-    r = -errno;
-    if (fd >= 0)
-        close(fd);
-    return r;
-}
-
-static int map_health(struct supervisor *supervisor)
-{
-    supervisor->shared_fd = make_shared();
-    if (supervisor->shared_fd < 0)
-        return supervisor->shared_fd;
-    supervisor->health = supervisor->children.health = server_shared_health(supervisor->shared_fd);
-    return supervisor->health ? 0 : -errno;
-}
-
-static int64_t now_s(void)
-{
-    return (int64_t)time(NULL);
-}
-
-/* Mail goes on without the state file: tickets are then good until the next restart. */
-static int make_transient_keys(struct ticket_keys *keys)
-{
-    uint64_t epoch = (uint64_t)now_s() / TICKET_EPOCH_SECONDS;
-
-    for (unsigned i = 0; i < 3; i++) {
-        keys->keys[i].epoch = epoch + i - 1;
-        if (getrandom(keys->keys[i].secret, TICKET_KEY_BYTES, 0) != TICKET_KEY_BYTES)
-            return -EIO;
-    }
-    return 0;
-}
-
-static int load_keys(struct supervisor *supervisor)
-{
-    const char *state_dir = supervisor->current->configuration.settings->gatepost.state_dir;
-    int r = tickets_load(state_dir, now_s(), &supervisor->keys);
-
-    if (r == 0)
-        return 0;
-    log_line(LOG_LEVEL_WARNING, "TLS ticket keys in %s: %s: tickets will not outlive this process",
-             state_dir, err_text(r));
-    return make_transient_keys(&supervisor->keys);
-}
-
-/* Everything but the children. An exit code. */
-static int open_all(struct supervisor *supervisor, struct configuration *configuration)
-{
-    int r, code;
-
-    raise_descriptor_limit(configuration->settings);
-    r = map_health(supervisor);
-    if (r < 0) {
-        log_line(LOG_LEVEL_ERROR, "cannot start: %s", err_text(r));
-        return SUPERVISOR_OS;
-    }
-    code = generation_new(supervisor, configuration, 0, NULL, &supervisor->current);
-    if (code != SUPERVISOR_DONE)
-        return code;
-    if (open_programs(supervisor) < 0)
-        return SUPERVISOR_OS;
-    if (!upgrade_is_heir(supervisor) && /* it comes last */
-        operator_bind(&supervisor->current->configuration, &supervisor->control_socket) < 0)
-        return SUPERVISOR_UNAVAILABLE;
-    supervisor->slots = supervisor->current->slots;
-    listener_set_tell_open(&supervisor->current->listeners, NULL);
-    r = load_keys(supervisor);
-    if (r < 0) {
-        log_line(LOG_LEVEL_ERROR, "cannot start: %s", err_text(r));
-        return SUPERVISOR_OS;
-    }
-    return SUPERVISOR_DONE;
-}
-
-/* -- the children -- */
 
 enum control_program supervisor_embedded_program(enum port_protocol protocol)
 {
@@ -366,134 +231,6 @@ static void all_serve(struct supervisor *supervisor)
         tell_ready(supervisor);
 }
 
-/* -- the end -- */
-
-static void stop(struct supervisor *supervisor)
-{
-    supervisor->phase = PHASE_DONE;
-    uv_stop(&supervisor->loop);
-}
-
-static void kill_all(struct supervisor *supervisor)
-{
-    children_kill(&supervisor->children, true);
-    children_kill(&supervisor->children, false);
-}
-
-static void drain_expired(uv_timer_t *timer)
-{
-    struct supervisor *supervisor = timer->data;
-    bool proxies = supervisor->phase == PHASE_DRAIN_PROXIES;
-
-    log_line(LOG_LEVEL_WARNING, "%zu processes did not end in time and are killed",
-             children_running(&supervisor->children, proxies));
-    children_kill_late(&supervisor->children, proxies);
-}
-
-/* Goes on to the next phase of the end where nobody is left in this one. */
-static void drain_step(struct supervisor *supervisor)
-{
-    struct children *children = &supervisor->children;
-
-    if (supervisor->phase == PHASE_DRAIN_PROXIES && children_running(children, true) == 0) {
-        supervisor->phase = PHASE_DRAIN_EMBEDDED;
-        children_drain(children, false);
-        uv_timer_start(&supervisor->drain_timer, drain_expired, EMBEDDED_DRAIN_MS + KILL_GRACE_MS,
-                       0);
-    }
-    if (supervisor->phase == PHASE_DRAIN_EMBEDDED && children_running(children, false) == 0 &&
-        !upgrade_runs(supervisor))
-        stop(supervisor);
-}
-
-static uint64_t drain_timeout_ms(const struct supervisor *supervisor)
-{
-    return supervisor->current->configuration.settings->gatepost.drain_timeout_ms;
-}
-
-static void tell_manager_of_end(const struct supervisor *supervisor, uint32_t timeout_ms)
-{
-    char status[80];
-
-    snprintf(status, sizeof(status), "sessions have %u s to end", timeout_ms / 1000);
-    notify_stopping(&supervisor->notify, status,
-                    (uint64_t)timeout_ms + EMBEDDED_DRAIN_MS + MANAGER_GRACE_MS);
-}
-
-/* Nobody new is let in, and nothing is changed any more. */
-static void close_up(struct supervisor *supervisor)
-{
-    supervisor->phase = PHASE_DRAIN_PROXIES;
-    upgrade_cancel(supervisor);
-    if (upgrade_is_heir(supervisor))
-        upgrade_give_back(supervisor);
-    watchdog_stop(&supervisor->watchdog);
-    reload_close(supervisor);
-    listener_set_close_public(&supervisor->current->listeners);
-    activation_deinit(&supervisor->activation);
-}
-
-static void drain_proxies(struct supervisor *supervisor)
-{
-    children_drain(&supervisor->children, true);
-    uv_timer_start(&supervisor->drain_timer, drain_expired,
-                   drain_timeout_ms(supervisor) + KILL_GRACE_MS, 0);
-    drain_step(supervisor);
-}
-
-static void begin_drain(struct supervisor *supervisor)
-{
-    uint32_t timeout_ms = (uint32_t)drain_timeout_ms(supervisor);
-
-    tell_manager_of_end(supervisor, timeout_ms);
-    log_line(LOG_LEVEL_NOTICE, "ending: sessions have %u s; a second signal ends at once",
-             timeout_ms / 1000);
-    close_up(supervisor);
-    drain_proxies(supervisor);
-}
-
-static void leave_expired(uv_timer_t *timer)
-{
-    struct supervisor *supervisor = timer->data;
-
-    log_line(LOG_LEVEL_NOTICE, "ending: %zu processes still have sessions, for another %llu s",
-             children_running(&supervisor->children, true),
-             (unsigned long long)drain_timeout_ms(supervisor) / 1000);
-    drain_proxies(supervisor);
-}
-
-/* Unlike a drain, this ends no session that waits for its next command. */
-void supervisor_leave(struct supervisor *supervisor)
-{
-    struct children *children = &supervisor->children;
-
-    log_line(LOG_LEVEL_NOTICE, "ending: sessions go on for %llu s; a signal ends at once",
-             (unsigned long long)drain_timeout_ms(supervisor) / 1000);
-    close_up(supervisor);
-    for (size_t i = children->count; i-- > 0;)
-        if (child_is_proxy(children->items[i]) && !children->items[i]->retired)
-            children_retire(children->items[i]); /* may be gone */
-    uv_timer_start(&supervisor->drain_timer, leave_expired, drain_timeout_ms(supervisor), 0);
-    drain_step(supervisor);
-}
-
-void supervisor_drain(struct supervisor *supervisor)
-{
-    if (supervisor->phase < PHASE_DRAIN_PROXIES)
-        begin_drain(supervisor);
-}
-
-static void terminate(struct supervisor *supervisor)
-{
-    if (supervisor->phase < PHASE_DRAIN_PROXIES) {
-        begin_drain(supervisor);
-        return;
-    }
-    log_line(LOG_LEVEL_NOTICE, "ending at once");
-    upgrade_cancel(supervisor);
-    kill_all(supervisor);
-}
-
 /* -- events -- */
 
 /* Until they are watched: a TERM during the start must leave no socket file. */
@@ -522,7 +259,7 @@ static void children_changed(void *owner)
         reload_step(supervisor);
     }
     operator_children_changed(supervisor);
-    drain_step(supervisor);
+    supervisor_drain_step(supervisor);
 }
 
 static void child_started(void *owner, struct child_process *child)
@@ -572,7 +309,7 @@ static void child_gave_up(void *owner, const struct child_process *child)
     if (supervisor->phase >= PHASE_DRAIN_PROXIES)
         return;
     supervisor->exit_code = SUPERVISOR_SOFTWARE;
-    begin_drain(supervisor);
+    supervisor_drain(supervisor);
 }
 
 static void signal_came(uv_signal_t *handle, int number)
@@ -583,7 +320,7 @@ static void signal_came(uv_signal_t *handle, int number)
     case SIGCHLD:
         children_reap(&supervisor->children);
         if (upgrade_reap(supervisor))
-            drain_step(supervisor);
+            supervisor_drain_step(supervisor);
         break;
     case SIGHUP:
         if (upgrade_runs(supervisor))
@@ -596,7 +333,7 @@ static void signal_came(uv_signal_t *handle, int number)
         upgrade_begin(supervisor);
         break;
     default:
-        terminate(supervisor);
+        supervisor_terminate(supervisor);
     }
 }
 
@@ -607,9 +344,9 @@ static void keys_due(uv_timer_t *timer)
     const char *state_dir = supervisor->current->configuration.settings->gatepost.state_dir;
     int r;
 
-    if (!tickets_advance(&supervisor->keys, now_s()))
+    if (!tickets_advance(&supervisor->keys, (int64_t)time(NULL)))
         return;
-    r = tickets_load(state_dir, now_s(), &supervisor->keys);
+    r = tickets_load(state_dir, (int64_t)time(NULL), &supervisor->keys);
     if (r < 0)
         log_line(LOG_LEVEL_WARNING, "TLS ticket keys in %s: %s", state_dir, err_text(r));
     children_send_keys(&supervisor->children);
@@ -720,8 +457,9 @@ int supervisor_run(const char *path, struct configuration *configuration)
         log_line(LOG_LEVEL_ERROR, "cannot start: %s", err_text(r));
         return SUPERVISOR_OS;
     }
-    supervisor.exit_code = upgrade_init(&supervisor) < 0 ? SUPERVISOR_CONFIGURATION
-                                                         : open_all(&supervisor, configuration);
+    supervisor.exit_code = upgrade_init(&supervisor) < 0
+                               ? SUPERVISOR_CONFIGURATION
+                               : supervisor_open_all(&supervisor, configuration);
     if (supervisor.exit_code == SUPERVISOR_DONE) {
         r = serve(&supervisor);
         if (r < 0) {

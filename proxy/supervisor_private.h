@@ -1,4 +1,4 @@
-/* What the files of the supervisor share: supervisor.c, reload.c, generation.c, operator.c. */
+/* What the files of the supervisor share: supervisor*.c, reload.c, generation.c, operator.c. */
 #ifndef GATEPOST_PROXY_SUPERVISOR_PRIVATE_H
 #define GATEPOST_PROXY_SUPERVISOR_PRIVATE_H
 
@@ -12,6 +12,9 @@
 #include "proxy/reload.h"
 #include "proxy/upgrade.h"
 #include "proxy/watchdog.h"
+
+/* An embedded worker has this long behind the proxies: to store what was received; guessed. */
+#define EMBEDDED_DRAIN_MS 5000
 
 enum phase { PHASE_STARTING, PHASE_SERVING, PHASE_DRAIN_PROXIES, PHASE_DRAIN_EMBEDDED, PHASE_DONE };
 
@@ -40,6 +43,10 @@ struct supervisor {
     int exit_code;
 };
 
+/* Opens everything but the children; `configuration` is the first one, and is taken over. An exit
+ * code (supervisor.h). */
+int supervisor_open_all(struct supervisor *supervisor, struct configuration *configuration);
+
 enum control_program supervisor_embedded_program(enum port_protocol protocol);
 
 /* What one proxy worker, or one embedded worker, of a generation is. */
@@ -59,6 +66,12 @@ void supervisor_leave(struct supervisor *supervisor);
 
 /* Nobody new is let in; sessions may go on for drain_timeout, then all ends. */
 void supervisor_drain(struct supervisor *supervisor);
+
+/* TERM: the first drains, the second ends all at once. */
+void supervisor_terminate(struct supervisor *supervisor);
+
+/* A process has ended: goes on to the next phase of the end where nobody is left in this one. */
+void supervisor_drain_step(struct supervisor *supervisor);
 
 /* Starts proxy workers where there are fewer than the settings in use ask for, retires those that
  * are too many or not fit, once others serve. */
