@@ -3,9 +3,11 @@
 Only Python's standard library. Fails, with words and exit code 1, where gatepost does not start (its own log tells
 why) or where any of the tried ways through the six ports does not work."""
 import argparse
+import base64
 import collections
 import concurrent.futures
 import ctypes
+import hashlib
 import os
 import pathlib
 import poplib
@@ -27,7 +29,7 @@ Port = collections.namedtuple("Port", "number name speaks")
 PORTS = (
     Port(110, "pop3", "POP3: fetch mail"),
     Port(995, "pop3s", "POP3: fetch mail, TLS first"),
-    Port(109, "remote", "passed on as it is (here: POP3)"),
+    Port(109, "remote", "Remote Mail: send and fetch"),
     Port(25, "smtp", "SMTP: other servers"),
     Port(26, "smtp-alt", "SMTP: where 25 is blocked"),
     Port(587, "submission", "SMTP: send mail"),
@@ -122,11 +124,8 @@ key = {state}/tls/server.key
 address = embedded
 [backend pop3]
 address = embedded
-
-# Port 109 passes everything on untouched; in this demo to the POP3 worker.
-[listen remote]
-protocol = opaque
-backend = pop3
+[backend remote]
+address = embedded
 
 [mailstore]
 path = {base}/mail
@@ -210,6 +209,59 @@ class Program:
 
 # The proof
 
+class RemoteMail:
+    """A client of remote-mail(7) that is just large enough for the proof: one message up, all of them down."""
+
+    def __init__(self, sock):
+        self.sock, self.file = sock, sock.makefile("rb")
+        self.ask(f"RM/1 demo/1 id={secrets.token_hex(8)}")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.file.close()
+        self.sock.close()
+
+    def line(self):
+        line = self.file.readline(513)
+        if not line.endswith(b"\r\n"):
+            raise Failure("the server ended the connection")
+        return line[:-2].decode()
+
+    def ask(self, request, behind=b""):
+        self.sock.sendall(request.encode() + b"\r\n" + behind)
+        reply = self.line()
+        if not reply.startswith("+ "):
+            raise Failure(reply)
+        return reply
+
+    def login(self, user, password):
+        self.ask("AUTH PLAIN " + base64.b64encode(f"\0{user}\0{password}".encode()).decode())
+
+    def push(self, sender, recipient, message):
+        envelope = f"FROM:<{sender}>\r\nTO:<{recipient}>\r\n\r\n".encode()
+        self.ask(f"PUSH {secrets.token_hex(16)} {len(message)} {hashlib.sha256(message).hexdigest()}",
+                 envelope + message)
+
+    def frame(self, head):
+        _, _, octets, _ = head.split()
+        message = self.file.read(int(octets))
+        self.line()  # what ends the octets
+        if self.line().split()[-1] != hashlib.sha256(message).hexdigest():
+            raise Failure("a message came with another digest")
+        return message
+
+    def pull(self):
+        self.sock.sendall(b"PULL\r\n")
+        messages = []
+        while (line := self.line()).startswith("M "):
+            messages.append(self.frame(line))
+        if line != f"+ PULL {len(messages)}":
+            raise Failure(line)
+        return messages
+
+
 class Proof:
     """Every way through the six ports. Sends first, then fetches what was sent, then removes it."""
 
@@ -230,10 +282,13 @@ class Proof:
             client.starttls(context=self.context)
         return client
 
-    def send(self, port, kind):
+    def message(self, port, kind):
         token = f"{self.run}.{port.number}.{kind}"
-        message = (f"From: <{USER}>\r\nTo: <{USER}>\r\nSubject: Gatepost proof, port {port.number}, {kind}\r\n"
-                   f"X-Gatepost-Proof: {token}\r\n\r\n.A line that begins with a dot.\r\n")
+        return token, (f"From: <{USER}>\r\nTo: <{USER}>\r\nSubject: Gatepost proof, port {port.number}, {kind}\r\n"
+                       f"X-Gatepost-Proof: {token}\r\n\r\n.A line that begins with a dot.\r\n")
+
+    def send(self, port, kind):
+        token, message = self.message(port, kind)
         with self.smtp(port, kind) as client:
             words = self.tls_words(client.sock)
             if port.name != "smtp":
@@ -255,15 +310,20 @@ class Proof:
             client.stls(context=self.context)
         return client
 
+    def token_of(self, lines):
+        """The token of a message of this run, whose text is looked at; "" of others."""
+        token = next((line.split()[1].decode() for line in lines if line.startswith(b"X-Gatepost-Proof:")), "")
+        return token if token.startswith(self.run) and lines[-1] == b".A line that begins with a dot." else ""
+
     def proofs_there(self, client):
-        """{number in the maildrop: token} of this run's messages; their text is looked at."""
-        found = {}
-        for number in range(1, client.stat()[0] + 1):
-            lines = client.retr(number)[1]
-            token = next((line.split()[1].decode() for line in lines if line.startswith(b"X-Gatepost-Proof:")), "")
-            if token.startswith(self.run) and lines[-1] == b".A line that begins with a dot.":
-                found[number] = token
-        return found
+        """{number in the maildrop: token} of this run's messages."""
+        tokens = {number: self.token_of(client.retr(number)[1]) for number in range(1, client.stat()[0] + 1)}
+        return {number: token for number, token in tokens.items() if token}
+
+    def require_sent(self, found, sent):
+        missing = set(sent) - set(found)
+        if missing or not found:
+            raise Failure(f"{len(found)} of {len(sent)} messages found")
 
     def fetch(self, port, kind, remove=False):
         client = self.pop3(port, kind)
@@ -279,10 +339,24 @@ class Proof:
                 client.quit()
         finally:
             client.close()
-        missing = set(self.sent) - set(found.values())
-        if missing or not found:
-            raise Failure(f"{len(found)} of {len(self.sent)} messages found")
+        self.require_sent(found.values(), self.sent)
         return "fetched" + words
+
+    def remote(self, port, kind):
+        """By one connection: a message of its own up, then that one and all that were sent before down."""
+        token, message = self.message(port, kind)
+        expected = [*self.sent, token]
+        sock = socket.create_connection((HOST, port.number + self.offset), TIMEOUT_S)
+        if kind == "implicit":
+            sock = self.context.wrap_socket(sock, server_hostname=HOST)
+        with RemoteMail(sock) as client:
+            client.login(USER, self.password)
+            client.push(USER, USER, message.encode())
+            found = [self.token_of(text.splitlines()) for text in client.pull()]
+            words = self.tls_words(sock)
+        self.sent.append(token)
+        self.require_sent(found, expected)
+        return "sent and fetched" + words
 
     def refused(self, port, kind):
         """A port where TLS comes first tells a client without TLS what to set."""
@@ -305,14 +379,14 @@ class Proof:
             self.results[port.name, kind] = False, f"FAILED: {error}"
 
     def ways(self):
-        """(what to do, port, kind), sending apart from fetching."""
+        """(what to do, port, kind): sending, then what does both, then fetching."""
         sends = [(self.send, port, kind) for port in PORTS if port.speaks.startswith("SMTP") for kind in KINDS]
+        both = [(self.remote, port, kind)
+                for port in PORTS if port.name == "remote" for kind in ("plain", "implicit")]
         fetches = [(self.fetch, port, kind) for port in PORTS if port.name == "pop3" for kind in KINDS]
-        fetches += [(self.fetch, port, kind)
-                    for port in PORTS if port.name == "remote" for kind in ("plain", "implicit")]
         fetches += [(self.fetch if kind != "plain" else self.refused, port, kind)
                     for port in PORTS if port.name == "pop3s" for kind in KINDS]
-        return sends, fetches
+        return sends, both, fetches
 
     def perform(self):
         """All ways, several at a time: a port where TLS comes first waits five seconds before it greets in plain."""
