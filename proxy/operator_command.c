@@ -27,7 +27,7 @@ static void answer_question(struct client *client)
     if (!begin_named_answer(client, &json))
         return;
     if (client->request.command == OPERATOR_STATUS)
-        operator_put_status(&json, client->desk->supervisor);
+        operator_put_status(&json, client->desk->supervisor, client->desk->stats);
     question_put(&client->question, &json);
     question_free(&client->question);
     operator_end_answer(client, &json);

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "proxy/base/log.h"
+#include "proxy/log_sink.h"
 #include "proxy/supervisor_private.h"
 
 static void put_since(struct json_out *json, const char *key, const char *key_s, time_t when)
@@ -16,7 +17,7 @@ static void put_since(struct json_out *json, const char *key, const char *key_s,
 
 static const char *tls_rule_words(const struct settings_listen *listen)
 {
-    if (listen->protocol == PROTOCOL_OPAQUE)
+    if (protocol_is_relayed(listen->protocol))
         return listen->tls == TLS_RULE_OFF ? "none" : "as it comes";
     switch (listen->tls) {
     case TLS_RULE_STARTTLS:
@@ -64,7 +65,7 @@ static void put_listener(struct json_out *json, const struct generation *generat
                          const struct settings_listen *listen)
 {
     const struct settings *settings = generation->configuration.settings;
-    static const char *const protocols[] = { "smtp", "pop3", "opaque" };
+    static const char *const protocols[] = { "smtp", "pop3", "remote", "opaque" };
     size_t open;
 
     json_out_open(json, NULL, '{');
@@ -140,7 +141,18 @@ static void put_configuration(struct json_out *json, const struct supervisor *su
     json_out_close(json, '}');
 }
 
-void operator_put_status(struct json_out *json, const struct supervisor *supervisor)
+/* On the way to the supervisor, by proxy workers; and on the way out. */
+static uint64_t count_lost_lines(const struct stats *stats)
+{
+    uint64_t sum = log_sink_lost();
+
+    for (size_t i = 0; i < STATS_WORKERS_MAX; i++)
+        sum += atomic_load_explicit(&stats[i].lost_log_lines, memory_order_relaxed);
+    return sum;
+}
+
+void operator_put_status(struct json_out *json, const struct supervisor *supervisor,
+                         const struct stats *stats)
 {
     const struct settings *settings = supervisor->current->configuration.settings;
     const struct children *children = &supervisor->children;
@@ -151,6 +163,7 @@ void operator_put_status(struct json_out *json, const struct supervisor *supervi
     put_configuration(json, supervisor);
     put_reload(json, supervisor);
     json_out_text(json, "log_level", log_level_name(log_current_level()));
+    json_out_number(json, "lost_log_lines", count_lost_lines(stats));
     json_out_open(json, "listeners", '[');
     for (size_t i = 0; i < settings->listen_count; i++)
         put_listener(json, supervisor->current, &settings->listens[i]);
@@ -179,16 +192,22 @@ static uint64_t counter_of(const struct stats *stats, const struct counter *coun
     return atomic_load_explicit((const _Atomic uint64_t *)at, memory_order_relaxed);
 }
 
+static uint64_t sum_of(const struct stats *stats, const struct counter *counter)
+{
+    uint64_t sum = 0;
+
+    if (counter->offset == offsetof(struct stats, lost_log_lines))
+        return count_lost_lines(stats);
+    for (size_t i = 0; i < STATS_WORKERS_MAX; i++)
+        sum += counter_of(&stats[i], counter);
+    return sum;
+}
+
 static void put_sums(struct json_out *json, const struct stats *stats)
 {
     json_out_open(json, "counters", '{');
-    for (size_t i = 0; i < COUNTERS; i++) {
-        uint64_t sum = 0;
-
-        for (size_t k = 0; k < STATS_WORKERS_MAX; k++)
-            sum += counter_of(&stats[k], &counters[i]);
-        json_out_number(json, counters[i].name, sum);
-    }
+    for (size_t i = 0; i < COUNTERS; i++)
+        json_out_number(json, counters[i].name, sum_of(stats, &counters[i]));
     json_out_close(json, '}');
 }
 

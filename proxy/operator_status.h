@@ -9,13 +9,14 @@
 struct supervisor;
 
 /* "phase", "pid", "started", "started_s", "configuration": { "number", "loaded", "loaded_s", "file"
- * }, "reload": { "number", "when", "when_s", "outcome", "words" }, "log_level", "listeners": [ {
- * "name", "number", "protocol", "tls", "open", "addresses", "why" } ], "embedded": [ { "name",
- * "pid", "up_s", "state" } ] */
-void operator_put_status(struct json_out *json, const struct supervisor *supervisor);
+ * }, "reload": { "number", "when", "when_s", "outcome", "words" }, "log_level", "lost_log_lines",
+ * "listeners": [ { "name", "number", "protocol", "tls", "open", "addresses", "why" } ], "embedded":
+ * [ { "name", "pid", "up_s", "state" } ]. `stats`: STATS_WORKERS_MAX of them. */
+void operator_put_status(struct json_out *json, const struct supervisor *supervisor,
+                         const struct stats *stats);
 
-/* "counters": { NAME: sum }, "workers": [ { "name", "counters" } ], "words": { NAME: words }.
- * `stats`: STATS_WORKERS_MAX of them. */
+/* "counters": { NAME: sum }, "workers": [ { "name", "counters" } ], "words": { NAME: words }; lines
+ * of the log that the supervisor has lost are in the sum alone. `stats`: STATS_WORKERS_MAX. */
 void operator_put_stats(struct json_out *json, const struct supervisor *supervisor,
                         const struct stats *stats);
 

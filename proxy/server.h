@@ -29,6 +29,7 @@ struct server {
     hints_entry *hints;               /* shared by all workers; NULL: none */
     const unsigned char *hint_secret; /* HINTS_SECRET octets in the shared memory */
     struct stats *stats;              /* this worker's block */
+    unsigned long lost_log_lines;     /* that are counted there */
     uv_poll_t control;
     uv_timer_t drain_timer;
     uint32_t drain_ms;

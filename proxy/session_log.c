@@ -147,6 +147,15 @@ void session_log_failed_login(struct session *session)
     log_failure(session, LOG_LOGIN_WRONG, span_of_text(auth->name), auth_watch_method(auth));
 }
 
+/* For gatepostctl: a line that found no room is told in the log itself only when that has some. */
+static void count_lost_lines(struct server *server)
+{
+    unsigned long lost = log_lost_count();
+
+    stats_add(&server->stats->lost_log_lines, lost - server->lost_log_lines);
+    server->lost_log_lines = lost;
+}
+
 void session_log_end(const struct session *session)
 {
     /* Once, however often it was tried: no password was judged. Not where the client then turned
@@ -154,4 +163,5 @@ void session_log_end(const struct session *session)
     if (!session->tls_up && (session->login_in_clear || session->negotiate.login_in_clear))
         log_failure(session, LOG_LOGIN_IN_CLEAR, span_of(NULL, 0), "");
     log_end(session);
+    count_lost_lines(session->server);
 }

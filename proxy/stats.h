@@ -22,7 +22,8 @@
     COUNTER(octets_out, "octets to clients, likewise")                                             \
     COUNTER(surplus, "sessions refused for octets behind STARTTLS or STLS")                        \
     COUNTER(bad_lines, "lines with a bare LF, a bare CR or NUL, or that were too long")            \
-    COUNTER(kicked, "sessions that the operator ended")
+    COUNTER(kicked, "sessions that the operator ended")                                            \
+    COUNTER(lost_log_lines, "lines of the log that were lost: it did not take them in time")
 
 #define STATS_MEMBER(name, words) _Atomic uint64_t name;
 

@@ -112,6 +112,15 @@ static void show_reload(const json_t *reload)
     ctl_put_lines(text_of(reload, "words"), "    ", stdout);
 }
 
+static void show_lost_lines(const json_t *document)
+{
+    json_int_t lost = number_of(document, "lost_log_lines");
+
+    if (lost > 0)
+        printf(", %" JSON_INTEGER_FORMAT " lines of the log lost", lost);
+    putchar('\n');
+}
+
 static void show_head(const json_t *document)
 {
     const json_t *configuration = json_object_get(document, "configuration");
@@ -120,8 +129,9 @@ static void show_head(const json_t *document)
     put_time(number_of(document, "started"), stdout);
     fputs(" (", stdout);
     ctl_put_age(number_of(document, "started_s"), stdout);
-    printf("), process %" JSON_INTEGER_FORMAT ", log level %s\n", number_of(document, "pid"),
+    printf("), process %" JSON_INTEGER_FORMAT ", log level %s", number_of(document, "pid"),
            text_of(document, "log_level"));
+    show_lost_lines(document);
     printf("configuration %" JSON_INTEGER_FORMAT ", loaded ", number_of(configuration, "number"));
     put_time(number_of(configuration, "loaded"), stdout);
     fputs(" from ", stdout);

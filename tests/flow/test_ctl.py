@@ -78,7 +78,9 @@ def gate():
     keys = {"gatepost": {"control_group": SEEN}, "listen pop3s": {"detect_wait": "60s"},
             **{f"listen {name}": {"hints": "no"} for name in ("pop3", "smtp", "submission")},
             "backend gone": {"address": "unix:/nonexistent/server.sock"}, "listen far": {
-                "port": 2525, "protocol": "smtp", "backend": "gone"}}
+                "port": 2525, "protocol": "smtp", "backend": "gone"},
+            "backend odd": {"address": "unix:/nonexistent/odd.sock"}, "listen odd": {
+                "port": 7777, "protocol": "opaque", "backend": "odd", "tls": "off"}}
     with library.Gatepost(keys) as gate:
         yield gate
 
@@ -124,13 +126,18 @@ def test_status_tells_what_runs(gate, ctl):
     assert {worker["pid"] for worker in status["embedded"]} == set(gate.smtpd() + gate.pop3d())
     assert all(worker["limit"] > 0 and worker["state"] == "serves" for worker in status["workers"])
     assert status["configuration"]["number"] == 0 and status["configuration"]["file"] == str(gate.ini)
-    assert status["log_level"] == "info" and "reload" not in status and status["missing"] == []
+    assert status["log_level"] == "info" and status["lost_log_lines"] == 0 and "reload" not in status and status["missing"] == []
     ports = {port["name"]: port for port in status["listeners"]}
     assert ports["smtp"]["open"] and f"127.0.0.1:{gate.port('smtp')}" in ports["smtp"]["addresses"]
     assert not ports["remote"]["open"] and ports["remote"]["why"] == "[backend remote] has no address"
+    assert {name: (port["protocol"], port["tls"]) for name, port in ports.items()} == {
+        "pop3": ("pop3", "STLS"), "pop3s": ("pop3", "TLS first"), "remote": ("remote", "as it comes"),
+        "smtp": ("smtp", "STARTTLS"), "smtp-alt": ("smtp", "STARTTLS"), "submission": ("smtp", "STARTTLS"),
+        "far": ("smtp", "STARTTLS"), "odd": ("opaque", "none")}
     assert status["backends"] == [{"name": "smtp", "addresses": 1, "in_service": 1},
                                   {"name": "pop3", "addresses": 1, "in_service": 1},
-                                  {"name": "gone", "addresses": 1, "in_service": 0}]
+                                  {"name": "gone", "addresses": 1, "in_service": 0},
+                                  {"name": "odd", "addresses": 1, "in_service": 1}]
 
 
 def test_tables_say_the_same_in_words(gate, ctl):

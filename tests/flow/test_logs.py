@@ -16,6 +16,7 @@ import logs
 import proc
 from backend import Backend, echo_script, pop3_script, smtp_script
 from certificates import HOSTNAME, client_context
+from ctl import Ctl
 from wire import Wire, pop3_session, smtp_session
 
 # As in gatepost(8), LOG LINES.
@@ -434,6 +435,9 @@ def test_p5_a_log_that_nobody_reads_stops_nothing_and_what_was_lost_is_told(kind
             proc.wait_until(lambda: gate.workers() not in ([], [worker]), 15, "the supervisor sees to its worker")
             with Wire(gate.port("pop3")) as wire:
                 pop3_session(wire).quit()
+            lost = Ctl(gate).json("status")["lost_log_lines"]
+            assert 0 < lost < 3200 and f", {lost} lines of the log lost" in Ctl(gate).good("status")
+            assert Ctl(gate).json("stats")["counters"]["lost_log_lines"] == lost
             if gate.terminal:
                 termios.tcflow(gate.theirs, termios.TCOON)
             if kind == "syslog":
