@@ -11,6 +11,7 @@
  * and resumes. */
 #include "backends/remote_server.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <limits.h>
 #include <signal.h>
@@ -31,6 +32,7 @@
 #include "backends/users.h"
 #include "proxy/base/err.h"
 #include "proxy/base/log.h"
+#include "proxy/base/log_failure.h"
 
 #define TEXT_BYTES 16384 /* of a message at a time */
 #define IN_BYTES   65536
@@ -43,6 +45,7 @@ struct remote_server {
     struct worker_session *worker;
     struct remote_session session;
     struct remote_link link;
+    long long began_ms;
     char user[USER_NAME_MAX + 1]; /* "" before login */
     struct maildrop maildrop;
     bool open;                /* maildrop is */
@@ -89,15 +92,37 @@ static void put_session(const struct remote_server *server, struct text *line)
                 proxy_v2_address_text(&client->client, address, sizeof(address)));
 }
 
-/* The name that was tried is not told: people type their password there. */
-static void log_refusal(const struct remote_server *server)
+static unsigned port_of(const struct sockaddr_storage *address)
 {
-    char room[512];
-    struct text line = TEXT_OVER(room);
+    if (address->ss_family == AF_INET6)
+        return ntohs(((const struct sockaddr_in6 *)address)->sin6_port);
+    return address->ss_family == AF_INET ? ntohs(((const struct sockaddr_in *)address)->sin_port)
+                                         : 0;
+}
 
-    put_session(server, &line);
-    text_puts(&line, "wrong name or password");
-    log_line(LOG_LEVEL_NOTICE, "%s", text_str(&line));
+/* As the proxy does it of SMTP and POP3. It does not read Remote Mail, so it cannot. Dovecot has no
+ * name for this protocol; that of the other one with the same mailboxes is what its readers know.
+ */
+static void log_login(const struct remote_server *server, enum log_login why, struct span user)
+{
+    const struct proxy_v2 *client = &server->worker->client;
+    char line_room[LOG_LINE_MAX], fields_room[LOG_FIELDS_MAX], address[64], own[64];
+    struct text line = TEXT_OVER(line_room), fields = TEXT_OVER(fields_room);
+    const struct log_failure failure = {
+        .session = { client->unique_id,
+                     proxy_v2_address_text(&client->client, address, sizeof(address)), "",
+                     port_of(&client->server) },
+        .why = why,
+        .pop3 = true,
+        .user = user,
+        .method = why == LOG_LOGIN_WRONG ? "PLAIN" : "",
+        .address = proxy_v2_address_text(&client->server, own, sizeof(own)),
+        .tls = client->tls,
+        .ms = (uint64_t)(now_ms() - server->began_ms),
+    };
+
+    log_put_failure(&failure, &line, &fields);
+    log_record(LOG_LEVEL_NOTICE, LOG_FAILURE_NAME, text_span(&fields), "%s", text_str(&line));
 }
 
 static uint64_t deleted_so_far(const struct remote_server *server)
@@ -192,7 +217,7 @@ static int on_login(void *context, struct span name, struct span password, struc
     if (r < 0)
         log_failure(server, "the users file cannot be read", r);
     else
-        log_refusal(server);
+        log_login(server, LOG_LOGIN_WRONG, name);
     server->user[0] = '\0';
     return r < 0 ? REMOTE_LOGIN_TEMPORARY : REMOTE_LOGIN_WRONG;
 }
@@ -613,6 +638,8 @@ static int serve(struct remote_server *server)
     if (r == REMOTE_ENDED)
         remote_link_flush(&server->link);
     complete(server);
+    if (server->session.login_in_clear)
+        log_login(server, LOG_LOGIN_IN_CLEAR, span_of(NULL, 0));
     log_end(server, r);
     remote_session_deinit(&server->session);
     return r;
@@ -623,6 +650,7 @@ void remote_serve(struct worker_session *worker)
     static struct remote_server server; /* one session is one process */
 
     server.worker = worker;
+    server.began_ms = now_ms();
     server.place = server.link.watched = -1;
     server.link.connection = worker->connection;
     server.digest = digest_new();

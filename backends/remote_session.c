@@ -150,8 +150,10 @@ static int do_auth(struct remote_session *session, struct span args)
     long size;
     int r;
 
-    if (!session->facts->passwords)
+    if (!session->facts->passwords) {
+        session->login_in_clear = true;
         return refuse(session, "[TLS] passwords are not taken without TLS");
+    }
     if (!span_equal_nocase(mechanism, SPAN_LIT("PLAIN")))
         return refuse(session, "[SYNTAX] PLAIN is the only mechanism here");
     size = base64_decode(response, decoded, sizeof(decoded));

@@ -140,6 +140,7 @@ struct remote_session {
     bool envelope_too_long;
 
     uint64_t pulled, pushed; /* for the log */
+    bool login_in_clear;     /* likewise: one was refused, unread */
 };
 
 /* `facts` and `caller` must stay. The client speaks first. */

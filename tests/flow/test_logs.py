@@ -17,6 +17,7 @@ import proc
 from backend import Backend, echo_script, pop3_script, smtp_script
 from certificates import HOSTNAME, client_context
 from ctl import Ctl
+from remote import MIRROR, Remote
 from wire import Wire, pop3_session, smtp_session
 
 # As in gatepost(8), LOG LINES.
@@ -348,6 +349,48 @@ def test_fail2bans_filter_counts_each_failed_login_once_and_nothing_else(kind):
             ends = place.reader.entries("GATEPOST_RESULT=ended", "GATEPOST_BEGAN=STLS", "SYSLOG_IDENTIFIER=gatepost")
             assert len(ends) == 2 and ends[0]["GATEPOST_TLS"] == "TLSv1.3" and ends[0]["PRIORITY"] == "6"
             assert {"_PID"} <= ends[0].keys() and int(ends[0]["_PID"]) == gate.process.pid
+
+
+class Mirror(Remote):
+    """Port 109, through a balancer."""
+
+    def __init__(self, gate, address, tls=True):
+        super().__init__(gate, tls=False, greet=False, port=gate.port("mirror"))
+        self.wire.send(header(address))
+        if tls:
+            self.wire.start_tls(client_context())
+        assert self.ask(f"RM/1 test/1 id={MIRROR}").startswith("+ RM/1 ")
+
+
+def test_fail2bans_filter_counts_failed_logins_of_remote_mail_too():
+    """The proxy does not read that dialogue: the embedded worker tells, in the same words, of the same client."""
+    over = {"backend remote": {"address": "embedded"}, "limits": {"max_errors": 100},
+            "mailstore": {"auth_without_tls": "no"},
+            "listen mirror": {"port": 2003, "protocol": "remote", "backend": "remote", "trusted": "127.0.0.1"}}
+    names = {**NAMES, "a" * 200: "a" * 200}
+    del names[""]  # PLAIN has to have one
+    tries = [(ATTACKERS[number % 2], name) for number, name in enumerate(names)]
+    with Place("journald") as place, place.gate(over) as gate:
+        gate.add_user(library.USER)
+        mirrors = [Mirror(gate, address) for address, _ in tries]  # one each: in one, they wait ever longer
+        for mirror, (_, name) in zip(mirrors, tries):
+            mirror.say("AUTH PLAIN", plain(name))
+        for mirror in mirrors:
+            assert mirror.line().startswith("- [AUTH] ")
+            assert mirror.ask("AUTH PLAIN AAAA").startswith("- [SYNTAX] ") and mirror.ask("QUIT") == "+ BYE"
+            mirror.wire.close()
+        with Mirror(gate, "203.0.113.67", tls=False) as mirror:
+            for _ in range(3):
+                assert mirror.ask("AUTH PLAIN", plain("anna")).startswith("- [TLS] ")
+            assert mirror.ask("QUIT") == "+ BYE"
+        gate.wait_for_log("remote session .* of 203.0.113.67:4711: .*ended in order")
+        wanted = [(address, names[name]) for address, name in tries] + [("203.0.113.67", "")]
+        assert sorted(place.failures(gate)) == sorted(wanted)
+        (entry,) = place.reader.entries("SYSLOG_IDENTIFIER=dovecot", "GATEPOST_CLIENT=203.0.113.67:4711")
+        assert entry["MESSAGE"] == ("pop3-login: Aborted login (tried to use disallowed plaintext auth): user=<>, "
+                                    f"rip=203.0.113.67, lip=198.51.100.1, session=<{entry['GATEPOST_SESSION']}>")
+        assert f"session {entry['GATEPOST_SESSION']}: client 203.0.113.67:4711, port mirror " in gate.log()
+        assert "secret" not in gate.log()
 
 
 def readme_jail():

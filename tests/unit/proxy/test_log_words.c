@@ -136,51 +136,11 @@ static void no_name_can_forge_a_field_or_a_line(void **state)
     }
 }
 
-static const struct failure_row {
-    struct log_failure failure;
-    const char *line;
-} failure_rows[] = {
-    { { .session = SESSION,
-        .pop3 = true,
-        .user = WORD("anna"),
-        .method = "PLAIN",
-        .address = "198.51.100.1:110",
-        .tls = true,
-        .ms = 2999 },
-      "pop3-login: Aborted login (auth failed, 1 attempts in 2 secs): user=<anna>, method=PLAIN, "
-      "rip=192.0.2.7, lip=198.51.100.1, TLS, session=<6b09434a00000007>" },
-    { { .session = { "1", "[2001:db8::7]:51425", "smtp", 25 },
-        .method = "",
-        .address = "[2001:db8::1]:25" },
-      "submission-login: Aborted login (auth failed, 1 attempts in 0 secs): user=<>, "
-      "rip=2001:db8::7, lip=2001:db8::1, session=<1>" },
-    { { .session = SESSION, .why = LOG_LOGIN_IN_CLEAR, .pop3 = true, .method = "", .address = "" },
-      "pop3-login: Aborted login (tried to use disallowed plaintext auth): user=<>, "
-      "rip=192.0.2.7, session=<6b09434a00000007>" },
-};
-
-static void a_failed_login_is_told_in_dovecots_words(void **state)
-{
-    char line_room[2048], fields_room[2048];
-
-    (void)state;
-    for (size_t i = 0; i < COUNT(failure_rows); i++) {
-        struct text line = TEXT_OVER(line_room), fields = TEXT_OVER(fields_room);
-
-        log_put_failure(&failure_rows[i].failure, &line, &fields);
-        assert_string_equal(text_str(&line), failure_rows[i].line);
-        if (i == 0)
-            assert_string_equal(text_str(&fields), SESSION_FIELDS "GATEPOST_USER=anna\n"
-                                                                  "GATEPOST_METHOD=PLAIN\n");
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_session_that_has_ended_is_one_line_in_a_stable_order),
         cmocka_unit_test(no_name_can_forge_a_field_or_a_line),
-        cmocka_unit_test(a_failed_login_is_told_in_dovecots_words),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
