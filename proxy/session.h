@@ -128,10 +128,10 @@ struct session {
 /* CONNECT: one address after the other, until one welcomes us. */
 struct attempt {
     struct greet greet;
-    struct sockaddr_storage client, destination;
-    uint64_t key;   /* for the hash policies */
-    uint32_t turn;  /* for round-robin */
-    uint64_t tried; /* mask of addresses */
+    struct sockaddr_storage client, destination; /* where XCLIENT or a hash policy wants them */
+    uint64_t key;                                /* for the hash policies */
+    uint32_t turn;                               /* for round-robin */
+    uint64_t tried;                              /* mask of addresses */
     uint64_t began_ms, deadline_ms;
     uint32_t generation;    /* of the address's health when it began */
     unsigned char *refusal; /* what the last server said instead of a welcome; NULL: nothing */

@@ -269,6 +269,13 @@ static uint64_t key_of(struct session *session)
     return policy_key(&((const struct sockaddr_in6 *)(const void *)client)->sin6_addr, 16);
 }
 
+/* A PROXY header asks for them itself. */
+static bool wants_addresses(const struct settings_backend *settings)
+{
+    return settings->identity == IDENTITY_XCLIENT || settings->policy == POLICY_HASH_USER ||
+           settings->policy == POLICY_HASH_CLIENT;
+}
+
 void connect_start(struct session *session)
 {
     struct attempt *attempt = calloc(1, sizeof(*attempt));
@@ -280,7 +287,8 @@ void connect_start(struct session *session)
         return;
     }
     session->attempt = attempt;
-    if (identity_addresses(&session->client, session->origin, &attempt->client,
+    if (wants_addresses(session->target->settings) &&
+        identity_addresses(&session->client, session->origin, &attempt->client,
                            &attempt->destination) < 0) {
         session_abort(session, false, "the client is gone");
         return;

@@ -113,6 +113,13 @@ static void schedule(struct stream *stream)
 
 /* --- polling and events --- */
 
+static bool wants_octets(const struct stream *stream)
+{
+    bool held = stream->due || (stream->tls && !tls_dry(stream->tls));
+
+    return stream->reading && !stream->ended && !stream->closing && !held;
+}
+
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
 {
     struct stream *stream = handle->data;
@@ -120,28 +127,27 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
     size_t size = loop->read_size;
 
     (void)suggested;
-    if (!stream->tls && !stream->closing && stream->read_limit > 0 && stream->read_limit < size)
+    if (!stream->is_lingering && !wants_octets(stream))
+        size = 0; /* on_read is told UV_ENOBUFS; the octets stay in the kernel */
+    else if (!stream->tls && !stream->closing && stream->read_limit > 0 &&
+             stream->read_limit < size)
         size = stream->read_limit;
     *buffer = uv_buf_init((char *)loop->in, (unsigned)size);
 }
 
 static void on_read(uv_stream_t *uv, ssize_t count, const uv_buf_t *buffer);
 
-/* Derives from the stream's state whether its socket is to be polled. 0 or -errno. */
+/* Derives from the stream's state whether its socket is to be polled. A pause is lazy: libuv goes
+ * on polling until octets come that nobody wants (on_read). Most pauses are over before, and cost
+ * no system call; one that is not costs what it would have cost at once. 0 or -errno. */
 static int settle_polling(struct stream *stream)
 {
-    bool held = stream->due || (stream->tls && !tls_dry(stream->tls));
-    bool wanted = stream->reading && !stream->ended && !held;
-    int status = 0;
+    int status;
 
-    if (stream->closing || wanted == stream->polling)
+    if (stream->polling || !wants_octets(stream))
         return 0;
-    if (wanted)
-        status = uv_read_start(&stream->uv.stream, on_alloc, on_read);
-    else
-        uv_read_stop(&stream->uv.stream);
-    if (status == 0)
-        stream->polling = wanted;
+    status = uv_read_start(&stream->uv.stream, on_alloc, on_read);
+    stream->polling = status == 0;
     return status;
 }
 
@@ -307,6 +313,11 @@ static void on_read(uv_stream_t *uv, ssize_t count, const uv_buf_t *buffer)
 {
     struct stream *stream = uv->data;
 
+    if (count == UV_ENOBUFS) {
+        uv_read_stop(uv);
+        stream->polling = false;
+        return;
+    }
     if (stream->is_lingering) {
         linger_read(stream, count);
         return;
