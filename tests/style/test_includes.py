@@ -15,6 +15,8 @@ HEADERS = [path for path in SOURCES if path.suffix == ".h"]
 PROXY_PURE = re.search(r"pure_sources = \[(.*?)\]", (ROOT / "proxy" / "meson.build").read_text(), re.S)[1]
 PURE = {f"proxy/{name}" for name in re.findall(r"'([^']+)\.c'", PROXY_PURE)}
 PURE |= {"proxy/" + name for name in ("dialect", "dialogue", "inspect")}
+FETCH_PURE = re.search(r"fetch_pure_sources = \[(.*?)\]", (ROOT / "tools" / "fetch" / "meson.build").read_text(), re.S)[1]
+PURE |= {f"tools/fetch/{name}" for name in re.findall(r"'([^']+)\.c'", FETCH_PURE)}
 PURE |= {path for folder, start in (("backends", "smtp_"), ("backends", "pop3_"), ("backends", "newline"),
                                            ("backends", "remote_session"))
          for path in (f"{folder}/{found.stem}" for found in (ROOT / folder).glob(f"{start}*.c")) if "_main" not in path}

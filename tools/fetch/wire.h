@@ -10,26 +10,50 @@
 
 #include "proxy/base/span.h"
 
-/* Line ends alone: turns octets of any size into those with CRLF line ends. */
+/* Which octets end a line: this step is all that decides it, for wire.c and for envelope.c. Zero is
+ * the beginning. */
 struct wire_lines {
-    uint8_t crs;  /* CRs seen and not written yet: 0 to 2 */
-    bool in_line; /* octets of a line have been written that has not ended */
+    unsigned char crs; /* CRs seen whose meaning the next octet decides: 0 to 2 */
 };
+
+/* Returns how many lines end before, or with, `octet`; *ret_text: it is part of a line itself. */
+static inline unsigned wire_lines_step(struct wire_lines *lines, unsigned char octet,
+                                       bool *ret_text)
+{
+    unsigned ends = lines->crs;
+
+    *ret_text = octet != '\r' && octet != '\n';
+    if (octet == '\r') {
+        lines->crs = ends == 2 ? 2 : (unsigned char)(ends + 1);
+        return ends == 2 ? 1 : 0;
+    }
+    lines->crs = 0;
+    return octet == '\n' ? 1 : ends;
+}
+
+/* How many lines end where the message ends, not counting one without an end. */
+static inline unsigned wire_lines_end(struct wire_lines *lines)
+{
+    unsigned ends = lines->crs;
+
+    lines->crs = 0;
+    return ends;
+}
 
 #define WIRE_HELD_MAX 16
 
 /* Zero is the beginning of a message. */
 struct wire {
     struct wire_lines lines;
+    bool in_line;  /* octets of a line have come that has not ended */
     bool body;     /* the empty line has passed */
-    bool dropping; /* inside a field that is left out */
-    bool decided;  /* the line's kind is known */
-    bool after_cr; /* of a line of the header, as it comes out of `lines` */
+    bool decided;  /* whether this line of the header is left out */
+    bool dropping; /* it is */
     unsigned char held_size;
-    unsigned char held[WIRE_HELD_MAX]; /* the beginning of a line whose kind is not known yet */
+    unsigned char held[WIRE_HELD_MAX]; /* the beginning of a line that is not decided yet */
 };
 
-/* Room that wire_put() needs for `size` octets of input, and wire_end(). */
+/* Room for what comes out of `size` octets. */
 #define WIRE_ROOM(size) (2 * (size) + WIRE_HELD_MAX + 4)
 
 /* Returns the number of octets written to `into`, which has WIRE_ROOM(in.size). */
