@@ -303,48 +303,69 @@ static void connected(uv_stream_t *listening, int status)
 
 /* -- life -- */
 
-static void listener_gone(uv_handle_t *handle)
+static void free_listener(uv_handle_t *handle)
 {
-    struct operator_desk *desk = handle->data;
-
-    desk->closing = true;
-    if (desk->client_count == 0)
-        free(desk);
+    free(handle);
 }
 
 static int open_listener(struct operator_desk *desk, int socket_fd)
 {
-    int fd = fcntl(socket_fd, F_DUPFD_CLOEXEC, 0);
-    int r = fd < 0 ? -errno : uv_pipe_open(&desk->listening, fd);
+    int fd = fcntl(socket_fd, F_DUPFD_CLOEXEC, 0), r;
 
-    if (r < 0 && fd >= 0)
+    if (fd < 0)
+        return -errno;
+    desk->listening = calloc(1, sizeof(*desk->listening));
+    if (!desk->listening) {
         close(fd);
-    return r < 0 ? r : uv_listen((uv_stream_t *)&desk->listening, BACKLOG, connected);
+        return -ENOMEM;
+    }
+    uv_pipe_init(&desk->supervisor->loop, desk->listening, 0);
+    desk->listening->data = desk;
+    r = uv_pipe_open(desk->listening, fd);
+    if (r < 0)
+        close(fd);
+    return r < 0 ? r : uv_listen((uv_stream_t *)desk->listening, BACKLOG, connected);
+}
+
+static struct operator_desk *desk_new(struct supervisor *supervisor)
+{
+    struct operator_desk *desk = calloc(1, sizeof(*desk));
+
+    if (!desk)
+        return NULL;
+    desk->supervisor = supervisor;
+    desk->stats = server_shared_stats(supervisor->shared_fd);
+    TAILQ_INIT(&desk->clients);
+    return desk;
 }
 
 void operator_open(struct supervisor *supervisor)
 {
-    struct operator_desk *desk;
     int r;
 
     if (supervisor->control_socket.fd < 0)
         return;
-    desk = calloc(1, sizeof(*desk));
-    if (!desk) {
-        log_line(LOG_LEVEL_WARNING, "gatepostctl cannot be used: %s", err_text(-ENOMEM));
-        return;
-    }
-    desk->supervisor = supervisor;
-    desk->stats = server_shared_stats(supervisor->shared_fd);
-    TAILQ_INIT(&desk->clients);
-    uv_pipe_init(&supervisor->loop, &desk->listening, 0);
-    desk->listening.data = desk;
-    supervisor->desk = desk;
-    r = desk->stats ? open_listener(desk, supervisor->control_socket.fd) : -ENOMEM;
+    if (!supervisor->desk)
+        supervisor->desk = desk_new(supervisor);
+    r = supervisor->desk && supervisor->desk->stats
+            ? open_listener(supervisor->desk, supervisor->control_socket.fd)
+            : -ENOMEM;
     if (r == 0)
         return;
     log_line(LOG_LEVEL_WARNING, "gatepostctl cannot be used: %s", err_text(r));
     operator_close(supervisor);
+}
+
+void operator_leave(struct supervisor *supervisor)
+{
+    struct operator_desk *desk = supervisor->desk;
+
+    if (supervisor->control_socket.fd >= 0)
+        socket_file_close(&supervisor->control_socket);
+    if (!desk || !desk->listening)
+        return;
+    uv_close((uv_handle_t *)desk->listening, free_listener);
+    desk->listening = NULL;
 }
 
 void operator_close(struct supervisor *supervisor)
@@ -352,12 +373,13 @@ void operator_close(struct supervisor *supervisor)
     struct operator_desk *desk = supervisor->desk;
     struct client *client;
 
-    if (supervisor->control_socket.fd >= 0)
-        socket_file_close(&supervisor->control_socket);
+    operator_leave(supervisor);
     if (!desk)
         return;
     supervisor->desk = NULL;
+    desk->closing = true;
     TAILQ_FOREACH(client, &desk->clients, link)
     close_client(client);
-    uv_close((uv_handle_t *)&desk->listening, listener_gone);
+    if (desk->client_count == 0)
+        free(desk);
 }

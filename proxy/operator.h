@@ -32,7 +32,11 @@ int operator_bind(const struct configuration *configuration, struct socket_file 
 /* Serves it, where it was bound. What fails is a warning. */
 void operator_open(struct supervisor *supervisor);
 
-/* Closes it and removes its file; clients are cut off. The memory goes in the loop. */
+/* Another process serves it from now on: closes it and removes its file. Who has asked already gets
+ * an answer. operator_open() may follow. */
+void operator_leave(struct supervisor *supervisor);
+
+/* The same, and clients are cut off. The memory goes in the loop. */
 void operator_close(struct supervisor *supervisor);
 
 /* A worker's CHILD_REPORTED. */
@@ -43,5 +47,8 @@ void operator_children_changed(struct supervisor *supervisor);
 
 /* A reload has ended, or none is made any more. */
 void operator_reload_ended(struct supervisor *supervisor);
+
+/* Another process has taken over, or an upgrade has failed (supervisor->upgrade.failure). */
+void operator_upgrade_ended(struct supervisor *supervisor);
 
 #endif

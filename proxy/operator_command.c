@@ -1,8 +1,8 @@
 /* What the operator asks for, and how it is answered.
  *
  * Happy path: answered at once from what the supervisor knows; or the workers are asked, and the
- * answer is written when they have answered or OPERATOR_WORKERS_MS have passed; or a reload is
- * begun, and its end is the answer. Fails in words, which are an answer too. */
+ * answer is written when they have answered or OPERATOR_WORKERS_MS have passed; or a reload or an
+ * upgrade is begun, and its end is the answer. Fails in words, which are an answer too. */
 #include "proxy/operator.h"
 
 #include "proxy/base/log.h"
@@ -198,6 +198,11 @@ static void begin_reload(struct client *client)
         operator_refuse(client, "failed", "gatepost ends");
         return;
     }
+    if (upgrade_runs(supervisor)) {
+        operator_refuse(client, "failed",
+                        "an upgrade is under way, and its new process reads the settings");
+        return;
+    }
     client->state = CLIENT_RELOADS;
     client->reload = UINT32_MAX; /* it may end before its number is known */
     client->reload = reload_begin(supervisor, RELOAD_SETTINGS);
@@ -219,6 +224,51 @@ void operator_reload_ended(struct supervisor *supervisor)
             answer_reload(client);
         else if (supervisor->phase >= PHASE_DRAIN_PROXIES)
             operator_refuse(client, "failed", "gatepost ends: the reload is given up");
+    }
+}
+
+static void begin_upgrade(struct client *client)
+{
+    const char *why = upgrade_begin(client->desk->supervisor); /* it never ends at once */
+
+    if (why)
+        operator_refuse(client, "failed", why);
+    else
+        client->state = CLIENT_UPGRADES;
+}
+
+static void answer_upgrade(struct client *client)
+{
+    const struct upgrade *upgrade = &client->desk->supervisor->upgrade;
+    char room[256];
+    struct text words = TEXT_OVER(room);
+    struct json_out json;
+
+    if (upgrade->phase != UPGRADE_DONE) {
+        text_printf(&words, "%s: nothing was changed", upgrade->failure);
+        operator_refuse(client, upgrade->misconfigured ? "configuration" : "failed",
+                        text_str(&words));
+        return;
+    }
+    if (!begin_named_answer(client, &json))
+        return;
+    text_printf(&words, "process %d has taken over", (int)upgrade->pid);
+    json_out_text(&json, "words", text_str(&words));
+    json_out_number(&json, "pid", (uint64_t)upgrade->pid);
+    operator_end_answer(client, &json);
+}
+
+void operator_upgrade_ended(struct supervisor *supervisor)
+{
+    struct operator_desk *desk = supervisor->desk;
+    struct client *client;
+
+    if (!desk)
+        return;
+    TAILQ_FOREACH(client, &desk->clients, link)
+    {
+        if (client->state == CLIENT_UPGRADES)
+            answer_upgrade(client);
     }
 }
 
@@ -245,6 +295,9 @@ void operator_act(struct client *client)
         return;
     case OPERATOR_RELOAD:
         begin_reload(client);
+        return;
+    case OPERATOR_UPGRADE:
+        begin_upgrade(client);
         return;
     case OPERATOR_LOG:
         answer_log(client);

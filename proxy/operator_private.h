@@ -14,8 +14,9 @@ struct supervisor;
 
 enum client_state {
     CLIENT_READS,
-    CLIENT_ASKS,    /* the workers */
-    CLIENT_RELOADS, /* awaits the end of a reload */
+    CLIENT_ASKS,     /* the workers */
+    CLIENT_RELOADS,  /* awaits the end of a reload */
+    CLIENT_UPGRADES, /* awaits the end of an upgrade */
     CLIENT_WRITES,
     CLIENT_CLOSES,
 };
@@ -43,7 +44,7 @@ TAILQ_HEAD(clients, client);
 struct operator_desk {
     struct supervisor *supervisor;
     const struct stats *stats; /* in the shared memory */
-    uv_pipe_t listening;
+    uv_pipe_t *listening;      /* NULL: the socket is not ours any more */
     struct clients clients;
     size_t client_count;
     uint32_t questions; /* number of the last one */

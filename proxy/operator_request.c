@@ -12,9 +12,9 @@
 #define ROOM(name)     sizeof(((struct child_selection *)0)->name)
 #define WORKER_MOST    63
 
-static const char *const command_names[OPERATOR_COMMANDS] = { "status", "who",  "backends",
-                                                              "stats",  "kick", "drain",
-                                                              "reload", "log" };
+static const char *const command_names[OPERATOR_COMMANDS] = { "status", "who",     "backends",
+                                                              "stats",  "kick",    "drain",
+                                                              "reload", "upgrade", "log" };
 
 /* Texts that choose sessions. */
 static const struct selection_member {

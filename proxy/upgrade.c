@@ -18,6 +18,7 @@
 
 #include "proxy/base/err.h"
 #include "proxy/base/log.h"
+#include "proxy/supervisor.h"
 #include "proxy/upgrade_private.h"
 
 #define START_MS   60000
@@ -79,6 +80,7 @@ static void end_failed(struct supervisor *supervisor)
     uv_timer_stop(&upgrade->timer);
     upgrade->pid = 0;
     upgrade->phase = UPGRADE_NONE;
+    operator_upgrade_ended(supervisor);
     if (supervisor->phase != PHASE_SERVING) {
         log_line(LOG_LEVEL_NOTICE, "upgrade: the new process has ended, too");
         return;
@@ -146,7 +148,7 @@ static void hand_over(struct supervisor *supervisor, const struct upgrade_messag
     struct upgrade *upgrade = &supervisor->upgrade;
     struct upgrade_message go = { UPGRADE_GO, 0, { 0 } };
 
-    operator_close(supervisor); /* the new one puts its own in the place */
+    operator_leave(supervisor); /* the new one puts its own in the place */
     notify_main_process(&supervisor->notify, upgrade->pid); /* before it says a word itself */
     if (send(upgrade->channel, &go, UPGRADE_MESSAGE_HEAD, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
         fail(supervisor, "it did not listen");
@@ -159,6 +161,7 @@ static void hand_over(struct supervisor *supervisor, const struct upgrade_messag
     upgrade_close_channel(&upgrade->channel, &upgrade->poll);
     upgrade->phase = UPGRADE_DONE;
     log_line(LOG_LEVEL_NOTICE, "upgrade: process %d has taken over", (int)upgrade->pid);
+    operator_upgrade_ended(supervisor);
     notify_deinit(&supervisor->notify);
     leave_taken(supervisor, ready);
     supervisor_leave(supervisor);
@@ -219,8 +222,11 @@ bool upgrade_reap(struct supervisor *supervisor)
     }
     if (upgrade->poll) /* its last word */
         channel_came(upgrade->poll, 0, UV_READABLE);
-    if (!upgrade->failure[0])
+    if (!upgrade->failure[0]) {
         snprintf(upgrade->failure, sizeof(upgrade->failure), "%s", how);
+        upgrade->misconfigured =
+            WIFEXITED(status) && WEXITSTATUS(status) == SUPERVISOR_CONFIGURATION;
+    }
     end_failed(supervisor);
     return true;
 }
@@ -256,6 +262,7 @@ static void start(struct supervisor *supervisor)
     int r;
 
     upgrade->failure[0] = '\0';
+    upgrade->misconfigured = false;
     r = begin_process(supervisor);
     if (r < 0) {
         begin_failed(supervisor, r);
@@ -318,6 +325,8 @@ void upgrade_cancel(struct supervisor *supervisor)
     if (upgrade->phase == UPGRADE_WAITS) {
         uv_timer_stop(&upgrade->timer);
         upgrade->phase = UPGRADE_NONE;
+        snprintf(upgrade->failure, sizeof(upgrade->failure), "gatepost ends");
+        operator_upgrade_ended(supervisor);
     }
     if (upgrade_runs(supervisor))
         fail(supervisor, "gatepost ends");

@@ -38,7 +38,8 @@ struct upgrade {
     size_t passed;    /* sockets that it was given: public ones first */
     size_t *embedded; /* the last ones: numbers in the listener set */
     size_t embedded_count;
-    char failure[128]; /* why; "" where its end tells */
+    char failure[128];  /* why; "" where its end tells */
+    bool misconfigured; /* it says that the settings are at fault */
     /* Of the process before this one. */
     int before; /* the channel to it; -1: none, or not any more */
     uv_poll_t *before_poll;

@@ -38,14 +38,16 @@ struct options {
 
 const char *argp_program_version = "gatepostctl " GATEPOST_VERSION;
 
-/* The commands, and whether they take an argument and choose sessions. */
+/* The commands: whether they take an argument, choose sessions, and may take their time. */
 static const struct command {
     const char *name;
-    bool argument, chooses;
+    bool argument, chooses, long_lasting;
 } commands[] = {
-    { "status", false, false },   { "who", false, true },   { "kick", true, true },
-    { "backends", false, false }, { "drain", true, false }, { "reload", false, false },
-    { "stats", false, false },    { "log", true, false },
+    { "status", false, false, false }, { "who", false, true, false },
+    { "kick", true, true, false },     { "backends", false, false, false },
+    { "drain", true, false, false },   { "reload", false, false, true },
+    { "upgrade", false, false, true }, { "stats", false, false, false },
+    { "log", true, false, false },
 };
 
 static const struct command *find_command(const char *name)
@@ -135,10 +137,12 @@ static const struct argp_option option_table[] = {
 static const struct argp argp = {
     .options = option_table,
     .parser = parse_option,
-    .args_doc = "status\nwho\nkick [ID]\nbackends\nstats\nreload\ndrain [WORKER]\nlog [LEVEL]",
+    .args_doc =
+        "status\nwho\nkick [ID]\nbackends\nstats\nreload\nupgrade\ndrain [WORKER]\nlog [LEVEL]",
     .doc = "Looks at a gatepost that runs, and tells it what to do.\v"
            "status: ports, processes, servers. who: sessions. kick: ends sessions. backends: "
            "servers, and what they can do. stats: counters. reload: reads the settings again. "
+           "upgrade: starts the program anew, which takes over. "
            "drain: takes nobody new, and ends (one worker, or all of gatepost). log: how much is "
            "logged, until a reload.",
 };
@@ -247,6 +251,14 @@ static int kick_code(const json_t *document)
     return NOBODY_FOUND;
 }
 
+/* The next command is for the new process: its socket takes the place of the other's. */
+static int await_successor(const char *path)
+{
+    if (ctl_await(path, PATIENCE_S) < 0)
+        ctl_complain("nobody listens on %s yet: the log tells why", path);
+    return EX_OK;
+}
+
 static int show(const struct options *options, const json_t *document)
 {
     const char *error = json_string_value(json_object_get(document, "error"));
@@ -276,13 +288,15 @@ static int run(const struct options *options)
         return EX_USAGE;
     code = ctl_socket_path(options->socket, options->config, path, sizeof(path));
     if (code == 0)
-        code = ctl_ask(path, request, strcmp(options->command, "reload") == 0 ? 0 : PATIENCE_S,
+        code = ctl_ask(path, request, find_command(options->command)->long_lasting ? 0 : PATIENCE_S,
                        &answer);
     json_decref(request);
     if (code != 0)
         return code;
     document = ctl_merge(answer);
     code = show(options, document);
+    if (code == EX_OK && strcmp(options->command, "upgrade") == 0)
+        code = await_successor(path);
     json_decref(document);
     json_decref(answer);
     return fflush(stdout) == 0 || code != EX_OK ? code : EX_IOERR;

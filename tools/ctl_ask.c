@@ -12,13 +12,15 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sysexits.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "conf/settings.h"
 #include "proxy/base/err.h"
 #include "proxy/base/paths.h"
 
-#define ANSWER_MAX (1024UL * 1024 * 1024) /* more than any number of sessions needs */
+#define AWAIT_PAUSE_MS 20
+#define ANSWER_MAX     (1024UL * 1024 * 1024) /* more than any number of sessions needs */
 
 void ctl_complain(const char *format, ...)
 {
@@ -84,25 +86,25 @@ static int tell_connect_failure(const char *path, int error)
     }
 }
 
-static int connect_to(const char *path, unsigned patience_s, int *ret_fd)
+/* The descriptor, or -errno. */
+static int connect_to(const char *path, unsigned patience_s)
 {
     struct sockaddr_un address = { .sun_family = AF_UNIX };
     struct timeval patience = { .tv_sec = patience_s };
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     if (fd < 0)
-        return tell_connect_failure(path, -errno);
+        return -errno;
     snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
     if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0) {
-        int code = tell_connect_failure(path, -errno);
+        int r = -errno;
 
         close(fd);
-        return code;
+        return r;
     }
-    *ret_fd = fd;
-    return 0;
+    return fd;
 }
 
 /* 0 or -errno. A supervisor that refuses before it has read all still has an answer. */
@@ -181,10 +183,10 @@ int ctl_ask(const char *path, const json_t *request, unsigned patience_s, json_t
 {
     char *text = NULL;
     size_t size = 0;
-    int fd, r, code = connect_to(path, patience_s, &fd);
+    int fd = connect_to(path, patience_s), r, code = 0;
 
-    if (code != 0)
-        return code;
+    if (fd < 0)
+        return tell_connect_failure(path, fd);
     r = send_request(fd, request);
     if (r == 0)
         r = receive_text(fd, &text, &size);
@@ -200,4 +202,19 @@ int ctl_ask(const char *path, const json_t *request, unsigned patience_s, json_t
     }
     free(text);
     return code;
+}
+
+int ctl_await(const char *path, unsigned patience_s)
+{
+    const struct timespec pause = { .tv_nsec = AWAIT_PAUSE_MS * 1000000L };
+    int fd = connect_to(path, patience_s);
+
+    for (unsigned left = patience_s * 1000 / AWAIT_PAUSE_MS; fd < 0 && left > 0; left--) {
+        nanosleep(&pause, NULL);
+        fd = connect_to(path, patience_s);
+    }
+    if (fd < 0)
+        return fd;
+    close(fd);
+    return 0;
 }

@@ -16,6 +16,9 @@ int ctl_socket_path(const char *socket, const char *config, char *into, size_t r
  * that is understood, 77 no permission. */
 int ctl_ask(const char *path, const json_t *request, unsigned patience_s, json_t **ret_answer);
 
+/* Waits until somebody listens. 0, or -errno of the last try. */
+int ctl_await(const char *path, unsigned patience_s);
+
 /* One line on standard error. */
 void ctl_complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

@@ -35,7 +35,7 @@ _gatepostctl() {
     done
     case $command,$word in
         ,-*) _gatepostctl_offer "$common --help --usage --version" "$word" ;;
-        ,*) _gatepostctl_offer 'status who kick backends stats reload drain log' "$word" ;;
+        ,*) _gatepostctl_offer 'status who kick backends stats reload upgrade drain log' "$word" ;;
         who,* | kick,-*) _gatepostctl_offer "$choice $common" "$word" ;;
         kick,*) _gatepostctl_offer "$choice" "$word" ;;
         log,[!-]* | log,) _gatepostctl_offer 'error warning notice info debug' "$word" ;;

@@ -450,7 +450,7 @@ def test_members_of_the_group_look_and_change_nothing(gate):
         smtp_session(wire)
         for word in ("status", "who", "backends", "stats", "log"):
             assert member(word, socket_path=gate.run / "control.sock").returncode == 0
-        for words in (("kick", "--port", "smtp"), ("reload",), ("drain",), ("drain", "0"), ("log", "debug")):
+        for words in (("kick", "--port", "smtp"), ("reload",), ("upgrade",), ("drain",), ("drain", "0"), ("log", "debug")):
             result = member(*words, socket_path=gate.run / "control.sock")
             assert result.returncode == 77 and "only root" in result.stderr, words
         wire.command("NOOP", "250")
@@ -809,7 +809,7 @@ COMPLETION = library.ROOT / "tools" / "gatepostctl.bash"
 
 
 @pytest.mark.parametrize("words, offered", [
-    (("",), ["backends", "drain", "kick", "log", "reload", "stats", "status", "who"]),
+    (("",), ["backends", "drain", "kick", "log", "reload", "stats", "status", "upgrade", "who"]),
     (("st",), ["stats", "status"]),
     (("-s", "/x", "wh"), ["who"]),
     (("--socket", "=", "/x", "wh"), ["who"]),
@@ -822,6 +822,8 @@ COMPLETION = library.ROOT / "tools" / "gatepostctl.bash"
     (("log", ""), ["debug", "error", "info", "notice", "warning"]),
     (("log", "d"), ["debug"]),
     (("status", "-"), ["--config", "--json", "--socket", "-c", "-s"]),
+    (("up",), ["upgrade"]),
+    (("upgrade", ""), ["--config", "--json", "--socket", "-c", "-s"]),
     (("--us",), ["--usage"]),
 ], ids=" ".join)
 def test_bash_is_offered_what_may_follow(words, offered):
@@ -838,5 +840,5 @@ def test_every_option_and_command_stands_in_the_manual(ctl):
     told = ctl("--help").stdout
     for option in ("config", "socket", "json", "user", "port", "from"):
         assert f"--{option}" in told and f"Fl \\-{option}" in manual
-    for command in ("status", "who", "kick", "backends", "stats", "reload", "drain", "log"):
+    for command in ("status", "who", "kick", "backends", "stats", "reload", "upgrade", "drain", "log"):
         assert command in told and f".It Cm {command}" in manual

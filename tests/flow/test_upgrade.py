@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import socket
+import subprocess
 import threading
 
 import pytest
@@ -17,6 +18,8 @@ import clients
 import gatepost as library
 import messages
 import proc
+from ctl import PROGRAM as CTL
+from ctl import Ctl
 from wire import Wire, pop3_session, smtp_session
 
 needs_root = pytest.mark.skipif(not library.AS_ROOT, reason="looks into processes of other users")
@@ -383,6 +386,60 @@ def test_a_new_process_whose_predecessor_is_killed_serves_alone():
         gate.wait_for_log("ready:", 30, count=2)
         deliver(gate, messages.trap_message(8192))
         gate.stop()
+    finally:
+        gate.stop(check=False)
+        gate.remove()
+
+
+# asked for by gatepostctl
+
+
+def test_gatepostctl_upgrade_ends_when_the_new_process_can_be_asked():
+    with Upgradable() as gate:
+        witness = into_data(gate, "smtp")
+        for _ in range(2):
+            before = gate.process
+            answer = Ctl(gate).json("upgrade")
+            assert answer["words"] == f"process {answer['pid']} has taken over" and answer["pid"] != before.pid
+            assert Ctl(gate).json("status")["pid"] == answer["pid"]
+            gate.process = Orphan(answer["pid"])
+        witness.send(messages.stuffed(messages.trap_message(8192)))
+        witness.expect("250")
+        witness.quit()
+        assert Ctl(gate).good("status").startswith("Gatepost ")
+
+
+@pytest.mark.parametrize("name", ["it exits", "it is gone"])
+def test_p6_gatepostctl_upgrade_says_why_there_was_none(name):
+    break_it, words = FAULTS[name]
+    with Upgradable() as gate:
+        break_it(gate)
+        result = Ctl(gate)("upgrade")
+        assert (result.returncode, result.stdout) == (70, "")
+        assert re.fullmatch(rf"gatepostctl: .*{words}.*: nothing was changed\n", result.stderr, re.I)
+        assert Ctl(gate).json("status")["pid"] == gate.process.pid
+        gate.install("proxy/gatepost")
+        gate.ini.write_text(library.ini_text(gate.sections) + "\n[limits]\nno_such = 1\n")
+        result = Ctl(gate)("upgrade")
+        assert result.returncode == 78 and "exited with code 78: nothing was changed" in result.stderr
+        gate.write_ini()
+        assert Ctl(gate)("upgrade").returncode == 0
+        gate.process = Orphan(gate_pid(gate))
+
+
+def test_gatepostctl_is_told_of_an_upgrade_that_is_under_way_and_of_the_end_of_all():
+    gate = Upgradable()
+    try:
+        gate.start()
+        gate.install("proxy/gatepost", SILENT)
+        first = subprocess.Popen([CTL, "-c", gate.ini, "upgrade"], stderr=subprocess.PIPE, text=True)
+        gate.wait_for_log("upgrade: process .* starts")
+        for command in ("upgrade", "reload"):
+            result = Ctl(gate)(command)
+            assert result.returncode == 70 and "an upgrade is under way" in result.stderr
+        gate.stop()
+        assert first.communicate(timeout=30)[1] == "gatepostctl: gatepost ends: nothing was changed\n"
+        assert first.returncode == 70
     finally:
         gate.stop(check=False)
         gate.remove()
