@@ -432,6 +432,13 @@ static int deliver_record(struct uploads *uploads, struct span record, struct te
     return r;
 }
 
+/* What ID.done has made needless. Without ID.part there is no lock, so ID.deliver goes last. */
+static void drop_delivered(struct uploads *uploads)
+{
+    unlinkat(uploads->folder, NAME(uploads->id, "part"), 0);
+    unlinkat(uploads->folder, NAME(uploads->id, "deliver"), 0);
+}
+
 /* It is delivered: from now on that is all that is known of it. */
 static int record_done(struct uploads *uploads)
 {
@@ -444,8 +451,7 @@ static int record_done(struct uploads *uploads)
         r = sync_folder(uploads);
     if (r < 0)
         return r;
-    unlinkat(uploads->folder, NAME(uploads->id, "part"), 0);
-    unlinkat(uploads->folder, NAME(uploads->id, "deliver"), 0);
+    drop_delivered(uploads);
     return UPLOAD_DONE;
 }
 
@@ -478,11 +484,13 @@ static void complete(struct uploads *uploads)
     struct text reason = TEXT_OVER(room);
     int r = open_part(uploads, 0);
 
-    if (r == 0)
+    if ((r == 0 || r == -ENOENT) && exists(uploads, NAME(uploads->id, "done"))) {
+        drop_delivered(uploads); /* its recipients may have read and deleted it: not once more */
+        r = UPLOAD_DONE;
+    } else if (r == 0) {
         r = deliver(uploads, &reason);
-    if (r == -ENOENT && exists(uploads, NAME(uploads->id, "done")))
-        unlinkat(uploads->folder, NAME(uploads->id, "deliver"), 0);
-    else if (r == UPLOAD_REFUSED)
+    }
+    if (r == UPLOAD_REFUSED)
         log_line(LOG_LEVEL_WARNING, "upload %s of %s is not delivered: %s", uploads->id,
                  uploads->user, text_str(&reason));
     else if (r < 0 && r != -EBUSY)

@@ -9,6 +9,7 @@ import pytest
 import gatepost as library
 import messages
 import proc
+import remote
 from certificates import client_context
 from wire import Wire, pop3_session, smtp_session
 
@@ -17,9 +18,9 @@ ENVELOPE = (("MAIL FROM:<bert@example.org>", "250"), (f"RCPT TO:<{library.USER}>
 
 
 @contextlib.contextmanager
-def small_store(size_kib, inodes=1000):
+def small_store(size_kib, inodes=1000, over=None):
     """A Gatepost whose mail store is a tmpfs of that size."""
-    gate = library.Gatepost(users=())
+    gate = library.Gatepost(over, users=())
     owner = gate.mail.stat()
     options = f"size={size_kib}k,nr_inodes={inodes},mode=700,uid={owner.st_uid},gid={owner.st_gid}"
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "gatepost-test", gate.mail], capture_output=True)
@@ -80,6 +81,21 @@ def fill(gate, **how):
 
 def own_parts(gate):
     return sorted(messages.own_part(octets) for octets in gate.messages())
+
+
+@contextlib.contextmanager
+def no_room(gate, left_kib=0):
+    """Meanwhile so much of the store is free, and no more."""
+    filler = gate.mail / "filler"
+    with contextlib.suppress(OSError), open(filler, "wb", 0) as file:
+        while True:  # to the last block
+            file.write(b"f" * 4096)
+    with open(filler, "r+b") as file:
+        file.truncate(filler.stat().st_size - left_kib * KIB)
+    try:
+        yield
+    finally:
+        filler.unlink()
 
 
 needs_root = pytest.mark.skipif(not library.AS_ROOT, reason="mount needs root")
@@ -149,3 +165,47 @@ def test_p4_a_message_larger_than_files_may_be_is_refused_for_now_and_not_there(
         assert send(gate, trap(1)).startswith(b"250")
         assert own_parts(gate) == [trap(1)]
         assert proc.alive(gate.smtpd()[0])
+
+
+def upload_of(size):
+    line = b"0123456789abcdef" * 4 + b"\r\n"
+    return b"Subject: up\r\n\r\n" + line * (size // len(line))
+
+
+def go_on(gate, id, text):
+    """What is kept of an upload, then the answer to the rest of it, in a session of its own."""
+    with remote.Remote(gate) as session:
+        session.login()
+        state = session.ask("HAVE", id).split()[-1]
+        offset = len(text) if state == "DONE" else int(state)
+        session.wire.send(remote.push_octets(id, text, [library.USER], offset=offset))
+        return offset, session.line()
+
+
+# (octets, KiB that are free): nothing of it, some of it, all but its delivery, all but the record of its delivery
+@needs_root
+@pytest.mark.parametrize("size, room", [(100 * KIB, 0), (100 * KIB, 4), (900 * KIB, 300), (900 * KIB, 908),
+                                        (900 * KIB, 1000), (100 * KIB, 108), (100 * KIB, 112), (100 * KIB, 116)])
+def test_an_upload_to_a_full_disk_is_to_be_tried_again_and_goes_on_where_it_was(size, room):
+    text, id = upload_of(size), remote.upload_id()
+    with small_store(4000, over=remote.sections()) as gate:
+        assert go_on(gate, remote.upload_id(), upload_of(1000))[1].endswith(" DONE")
+        gate.clear()
+        with no_room(gate, room):
+            for attempt in range(2):
+                before, answer = go_on(gate, id, text)
+                assert answer.startswith(f"- [TEMP] PUSH {id} "), answer
+                assert before == 0 or attempt == 1
+            with remote.Remote(gate) as session:
+                session.login()
+                have = int(session.ask("HAVE", id).split()[-1])
+            assert have <= len(text) and have >= min(len(text), max(0, room - 24) * KIB) and files(gate, "tmp") == []
+            part = gate.maildir() / "gatepost-uploads" / f"{id}.part"
+            assert part.read_bytes() == text[:have] if have else not part.exists() or part.stat().st_size == 0
+            assert gate.messages() == []
+        gate.wait_for_log("No space left on device")
+        before, answer = go_on(gate, id, text)
+        assert (before, answer) == (have, f"+ PUSH {id} DONE")
+        assert [message[message.index(b"Subject:"):] for message in gate.messages()] == [text]
+        kept = (gate.maildir() / "gatepost-uploads").iterdir()
+        assert {path.suffix for path in kept} == {".done"}, "and nothing else takes room"

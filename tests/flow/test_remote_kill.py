@@ -1,0 +1,194 @@
+"""Remote Mail with kill -9 at every step: a session's process is killed before each call that changes the disk and before
+each reply, and what was promised holds: an upload is delivered once, nothing is lost that was not acknowledged, and no
+uid changes."""
+import gatepost as library
+import proc
+import pytest
+from backend import Backend, smtp_script
+from remote import Remote, deliver, push_octets, sections, upload_id
+from strike import strikes
+from wire import Wire
+
+OTHER = "bert@gatepost.test"
+TEXT = b"Subject: up\r\n\r\n" + b"0123456789abcdef0123456789abcdef\r\n" * 9000  # more than goes up between two fsyncs
+CALLS = ("fsync", "pwrite64", "write", "renameat", "linkat", "unlinkat", "sendto")
+
+pytestmark = [pytest.mark.seconds(300), pytest.mark.skipif(not library.AS_ROOT, reason="strace needs root here")]
+
+
+@pytest.fixture(scope="module")
+def gate():
+    with library.Gatepost(sections(), users=(library.USER, OTHER)) as running:
+        yield running
+
+
+def clean_all(gate):
+    for user in (library.USER, OTHER):
+        gate.clear(user)
+
+
+@pytest.fixture(autouse=True)
+def clean(gate):
+    clean_all(gate)
+
+
+def start(gate):
+    """A session that has said its first line, and its process."""
+    before = set(gate.processes())
+    remote = Remote(gate, tls=False)
+    (session,) = set(gate.processes()) - before
+    return session, remote
+
+
+def bodies(gate, user=OTHER):
+    return [message[message.index(b"Subject:"):] for message in gate.messages(user)]
+
+
+def send_up(remote, id, to):
+    """From wherever it has got to, until it is done."""
+    remote.login()
+    state = remote.ask("HAVE", id).split()[-1]
+    if state != "DONE":
+        remote.wire.send(push_octets(id, TEXT, to, offset=int(state)))
+        assert remote.line() == f"+ PUSH {id} DONE"
+
+
+def strike_uploads(gate, to, begin, when_killed, when_done):
+    """The sender comes back after each kill. `begin()` is called before each upload; `when_killed(done)` behind each
+    kill, `done`: the delivery is on record; `when_done()` when the sender has the yes."""
+    id, places = None, []
+
+    def talk(remote):
+        nonlocal id
+        begin()
+        id = upload_id()
+        send_up(remote, id, to)
+
+    folder = gate.maildir() / "gatepost-uploads"
+    for place in strikes(CALLS, lambda: start(gate), talk):
+        places.append(place)
+        when_killed((folder / f"{id}.done").exists())
+        for _ in range(2):
+            with Remote(gate) as remote:
+                send_up(remote, id, to)
+                assert remote.ask("HAVE", id) == f"+ HAVE {id} DONE", place
+        when_done()
+        assert {path.suffix for path in folder.iterdir()} == {".done"}, place
+    print(len(places), "places:", ", ".join(places))
+
+
+@pytest.mark.parametrize("read", [False, True], ids=["left", "read and deleted"])
+def test_an_upload_is_delivered_once_wherever_its_session_is_killed(gate, read):
+    """Its two recipients leave it where it is; or they read and delete it as soon as it is on record."""
+    users, expected = (OTHER, library.USER), []
+
+    def when_killed(done):
+        there = [bodies(gate, user) for user in users]
+        assert there == [[TEXT], [TEXT]] if done else all(texts in ([], [TEXT]) for texts in there)
+        expected[:] = [TEXT]
+        if done and read:
+            expected[:] = []
+            clean_all(gate)
+
+    def when_done():
+        assert [bodies(gate, user) for user in users] == [expected, expected]
+
+    strike_uploads(gate, [OTHER, library.USER, OTHER], lambda: clean_all(gate), when_killed, when_done)
+
+
+def test_an_upload_to_a_relay_is_never_lost_and_doubled_only_between_its_yes_and_our_record(gate):
+    folder = library.make_folder()
+    with Backend(folder / "relay.sock", smtp_script(relay=True)) as relay:
+        (folder / "relay.sock").chmod(0o777)
+        over = {"mailstore": {"relay": f"unix:{folder}/relay.sock"}}
+        counted = {}
+
+        def taken():
+            return sum(len(connection.messages) for connection in relay.connections)
+
+        def begin():
+            counted["before"] = taken()
+
+        def when_killed(done):
+            counted["expected"] = taken() + (0 if done else 1)
+            assert taken() == counted["before"] + 1 if done else taken() - counted["before"] in (0, 1)
+
+        def when_done():
+            assert taken() == counted["expected"]
+
+        with library.Gatepost(sections(over)) as gate:
+            strike_uploads(gate, ["a@elsewhere.example"], begin, when_killed, when_done)
+
+
+def shown(gate):
+    """[uid] as a session of another mirror sees them."""
+    with Remote(gate, mirror="c" * 16) as remote:
+        remote.login()
+        return [uid for uid, _ in remote.list()]
+
+
+def open_by_pop3(gate):
+    wire = Wire(gate.port("pop3"))
+    wire.expect("+OK")
+    wire.command(f"USER {library.USER}", "+OK")
+    wire.command(f"PASS {library.PASSWORD}", "+OK")
+    return wire
+
+
+@pytest.mark.parametrize("pop3", [False, True], ids=["alone", "opened by POP3 meanwhile"])
+def test_nothing_is_lost_and_no_uid_changes_wherever_a_session_is_killed(gate, pop3):
+    """Three messages come, and one more while the first and the third are acknowledged."""
+    texts = [b"Subject: %d\r\n\r\n" % number for number in range(4)]
+    seen, synced, wire, places = [], False, None, []
+
+    def prepare():
+        nonlocal wire
+        if wire:
+            wire.command("QUIT", "+OK")
+        with Remote(gate, mirror="d" * 16) as remote:  # of what the round before left
+            remote.login()
+            for uid, _ in remote.list():
+                remote.say("ACK", uid)
+            assert remote.ask("QUIT") == "+ BYE"
+        for text in texts[:3]:
+            deliver(gate, text)
+        wire = open_by_pop3(gate) if pop3 else None
+        seen.clear()
+        return start(gate)
+
+    def talk(remote):
+        nonlocal synced
+        synced = False
+        remote.login()
+        frames = remote.pull()
+        assert [text for _, text in frames] == texts[:3]
+        seen.extend(uid for uid, _ in frames)
+        deliver(gate, texts[3])
+        remote.say("ACK", seen[0])
+        remote.say("ACK", seen[2])
+        synced = remote.ask("SYNC") == "+ SYNC 2"
+        seen.append(remote.list(seen[2])[0][0])
+
+    for place in strikes(CALLS, prepare, talk):
+        places.append(place)
+        there = shown(gate)
+        assert there == shown(gate), "what is shown once stays"
+        numbers = [int(uid.split(".")[1]) for uid in there]
+        assert numbers == sorted(set(numbers)), place
+        if seen:
+            assert seen[1] in there, "it was not acknowledged"
+            assert set(there[:-1]) <= set(seen), "no message has got a second uid"
+            assert not synced or not {seen[0], seen[2]} & set(there), place
+        for text in gate.messages():
+            assert text in texts
+        with Remote(gate) as remote:
+            remote.login()
+            for uid in (seen[0], seen[2]) if seen else ():
+                remote.say("ACK", uid)
+            assert remote.ask("SYNC").startswith("+ SYNC ")
+            frames = remote.pull()
+        expected = [texts[1], texts[3]] if seen else texts[:3]
+        assert [text for _, text in frames] == expected, place
+    print(len(places), "places:", ", ".join(places))
+    if wire:
+        wire.command("QUIT", "+OK")
