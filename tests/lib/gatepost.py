@@ -43,7 +43,7 @@ USER = f"anna@{DOMAIN}"
 PASSWORD = "open sesame 42"
 AS_ROOT = os.geteuid() == 0
 PROGRAMS = ("proxy/gatepost", "backends/gatepost-smtpd", "backends/gatepost-pop3d", "tools/gatepost-user",
-            "tools/gatepostctl")
+            "tools/gatepostctl", "tools/gatepost-fetch")
 
 
 def find_build():

@@ -22,7 +22,7 @@ PURE |= {path for folder, start in (("backends", "smtp_"), ("backends", "pop3_")
          for path in (f"{folder}/{found.stem}" for found in (ROOT / folder).glob(f"{start}*.c")) if "_main" not in path}
 MUST_BE_PURE = {"detect", "hints", "negotiate", "dialect_smtp", "dialect_pop3", "inspect_smtp", "inspect_pop3",
                 "limits"}
-OPENSSL = re.compile(r"proxy/(tls|tls_(certificate|client|context|hooks|pem|private|profile|store|words)|tickets)\.[ch]|backends/digest\.c")
+OPENSSL = re.compile(r"proxy/(tls|tls_(certificate|client|context|hooks|pem|private|profile|store|words)|tickets)\.[ch]|backends/digest\.c|tools/fetch/link\.c")
 UV = re.compile(r"proxy/[^/]+\.[ch]")
 GENERATED = {"gatepost_build.h", "build_tag.h"}
 
@@ -51,7 +51,7 @@ def allowed(path, name):
         return leaf or name.startswith("proxy/")
     if top == "backends":
         return leaf or name.startswith("backends/")
-    return leaf or name.startswith(("backends/users", "backends/maildir", "backends/digest", "tools/"))
+    return leaf or name.startswith(("backends/users", "backends/maildir", "backends/digest", "backends/newline", "tools/"))
 
 
 def test_there_is_something_to_look_at():
