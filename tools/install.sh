@@ -1,5 +1,5 @@
-# Sourced by tools/up, tools/check and tools/fuzz: installs the Debian packages of the given purposes (tools/packages)
-# that are missing. With nothing missing it takes a moment and needs no network. Without root it only tells.
+# Sourced by tools/up, tools/check, tools/fuzz and tools/bench/run: installs the Debian packages of the given purposes
+# (tools/packages) that are missing. With nothing missing it takes a moment and needs no network. Without root it only tells.
 
 # packages_missing PURPOSE... : names of the packages that are not installed.
 packages_missing() {

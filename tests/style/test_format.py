@@ -38,7 +38,7 @@ def test_a_python_file_parses(path):
     compile(path.read_text(), str(path), "exec")
 
 
-SCRIPTS = [path for path in sorted((ROOT / "tools").iterdir())
+SCRIPTS = [path for path in (*sorted((ROOT / "tools").iterdir()), ROOT / "tools" / "bench" / "run")
            if path.is_file() and path.read_bytes().startswith(b"#!/usr/bin/env bash")]
 
 
@@ -47,11 +47,12 @@ def test_a_shell_script_parses(path):
     assert subprocess.run(["bash", "-n", path]).returncode == 0
 
 
-HOOKS = sorted(path for path in (ROOT / "conf" / "hooks").iterdir() if path.read_bytes().startswith(b"#!/bin/sh\n"))
+HOOKS = sorted(path for folder in ("conf/hooks", "tools/bench/peers") for path in (ROOT / folder).iterdir()
+               if path.read_bytes().startswith(b"#!/bin/sh\n"))
 
 
 @pytest.mark.parametrize("path", HOOKS, ids=named)
-def test_a_hook_parses_in_the_plain_shell(path):
+def test_a_hook_or_start_script_parses_in_the_plain_shell(path):
     assert subprocess.run(["sh", "-n", path]).returncode == 0
 
 

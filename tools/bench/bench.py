@@ -1,0 +1,132 @@
+"""Runs the cases against the proxies in interleaved rounds and prints the tables. Started by tools/bench/run."""
+import argparse
+import json
+import pathlib
+import resource
+import shutil
+import sys
+import tempfile
+import time
+
+import cases
+import measure
+import tables
+from lab import PEERS, Failure, Lab, bring_loopback_up, capabilities
+
+
+def words(text):
+    return [word for word in text.split(",") if word]
+
+
+def numbers(text):
+    return [int(word) for word in words(text)]
+
+
+def read_arguments():
+    parser = argparse.ArgumentParser(prog="tools/bench/run", description=__doc__)
+    add = parser.add_argument
+    add("--peers", type=words, default=sorted(path.name for path in PEERS.iterdir()), help="proxies (all)")
+    add("--cases", type=words, default=["*"], help="names or patterns, such as hs13,data-* (all)")
+    add("--list", action="store_true", help="name the cases and proxies, and end")
+    add("--rounds", type=int, default=5, help="of each case (5); 0 with --strace: only count calls")
+    add("--seconds", type=float, default=2, help="of a round (2)")
+    add("--warmup", type=float, default=0.4, help="before each (0.4)")
+    add("--operations", type=int, default=1, help="at least so many in a round (1)")
+    add("--processes", type=int, default=1, help="of the load generator (1)")
+    add("--idle", type=numbers, default=[1000, 5000, 9000], help="connections of the memory cases (1000,5000,9000)")
+    add("--stalled", type=int, default=1000, help="connections of the case stalled (1000)")
+    add("--strace", action="store_true", help="one more round of each case with system calls counted")
+    add("--key", choices=["ec", "rsa"], default="ec", help="of the certificate (ec)")
+    add("--proxy-cpus", default="0", help="where a proxy with one worker runs (0)")
+    add("--load-cpus", default="1", help="where load and server run (1)")
+    add("--all-cpus", default="0,1", help="where a proxy with two workers runs (0,1)")
+    add("--build", help="folder with the programs")
+    add("--results", type=pathlib.Path, help="a file that gets every result as a line of JSON")
+    return parser.parse_args()
+
+
+class Bench:
+    def __init__(self, options, chosen, lab):
+        self.options, self.chosen, self.lab = options, chosen, lab
+        self.results = []
+
+    def note(self, case, name, result):
+        result = {**result, "case": case.name, "label": name}
+        self.results.append(result)
+        if self.options.results:
+            with open(self.options.results, "a") as out:
+                out.write(json.dumps(result) + "\n")
+        cost = result.get(case.cost, result.get("kib_per_connection", 0))
+        counted = f" calls {result['calls']['total']}" if "calls" in result else ""
+        print(f"{case.name:14} {name:14} {cost:10.2f}{counted} errors {result.get('errors')} "
+              f"{result.get('first_error', '')}", flush=True)
+
+    def peers_of(self, case):
+        return [name for name in self.options.peers if measure.service_of(case, capabilities(name))]
+
+    def operations(self):
+        """Rounds of one case go through all proxies in turn, so that what disturbs one disturbs all."""
+        for case in self.chosen:
+            if case.kind not in ("operations", "lone"):
+                continue
+            for _ in range(self.options.rounds):
+                for name in self.peers_of(case):
+                    self.note(case, name, measure.operations(case, self.lab, name))
+            for name in self.peers_of(case) if self.options.strace else ():
+                self.note(case, name, measure.calls(case, self.lab, name))
+        self.lab.stop_peers()
+
+    def idle(self):
+        for case in self.chosen:
+            counts = [self.options.stalled] if case.name == "stalled" else self.options.idle
+            for connections in counts if case.kind == "idle" else ():
+                for name in self.peers_of(case):
+                    self.note(case, name, measure.idle(case, self.lab, name, connections))
+
+    def run(self):
+        self.operations()
+        self.idle()
+
+
+def print_tables(results):
+    for group in tables.groups_of(results):
+        print(f"\n## {group}\n\n{tables.group_text(group, results)}")
+    print(f"\n## Gatepost and the best other\n\n{tables.summary(results)}")
+
+
+def main():
+    options = read_arguments()
+    if options.list:
+        for case in cases.CASES:
+            print(f"{case.name:16} {case.group:10} {case.title}")
+        print("proxies:", *sorted(path.name for path in PEERS.iterdir()))
+        return 0
+    try:
+        chosen = cases.select(options.cases)
+    except KeyError as error:
+        sys.exit(f"tools/bench/run: no case {error} (see --list)")
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    options.descriptors = hard
+    bring_loopback_up()
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="gatepost-bench-"))
+    folder.chmod(0o755)  # some proxies become other users
+    begin = time.monotonic()
+    lab = None
+    try:
+        lab = Lab(options, folder)
+        bench = Bench(options, chosen, lab)
+        bench.run()
+    except Failure as failure:
+        sys.exit(f"tools/bench/run: {failure}")
+    finally:
+        if lab:
+            lab.close()
+        shutil.rmtree(folder)
+    print_tables(bench.results)
+    print(f"\n{time.monotonic() - begin:.0f} s")
+    return 1 if any(result.get("errors") for result in bench.results) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
