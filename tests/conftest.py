@@ -1,4 +1,5 @@
 """What all Python tests share: a time limit each, --full, and the daemons' logs in the report of a failure."""
+import ctypes
 import os
 import signal
 import sys
@@ -8,6 +9,7 @@ import pytest
 import gatepost as library
 
 TIME_LIMIT_S = 120
+PR_SET_CHILD_SUBREAPER = 36
 
 
 def pytest_addoption(parser):
@@ -108,3 +110,12 @@ def folder():
     path = library.make_folder()
     yield path
     shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def heir_of_orphans():
+    """A process that takes over from another is an orphan in the end: it comes to us, and so does its exit code."""
+    libc = ctypes.CDLL(None)
+    libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    yield
+    libc.prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)

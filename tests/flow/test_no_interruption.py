@@ -20,11 +20,13 @@ import gatepost as library
 import messages
 import proc
 from certificates import client_context
-from test_reload import IN_USE, FAILED, new_certificate, replace, serial, serial_of
-from test_upgrade import ENVELOPE, Upgradable, heir_of_orphans  # noqa: F401 (a fixture)
+from changes import FAILED, IN_USE, new_certificate, replace, serial, serial_of
+from upgradable import Upgradable
 from wire import Wire, pop3_session, smtp_session
 
-pytestmark = pytest.mark.skipif(not library.AS_ROOT, reason="looks into processes of other users")
+pytestmark = [pytest.mark.skipif(not library.AS_ROOT, reason="looks into processes of other users"),
+              pytest.mark.usefixtures("heir_of_orphans")]
+ENVELOPE = (("MAIL FROM:<bert@example.org>", "250"), (f"RCPT TO:<{library.USER}>", "250"), ("DATA", "354"))
 SIZE = 5 * 1024 * 1024
 CREWS = 8
 PATIENCE_S = 180
@@ -347,12 +349,6 @@ class Machine(Upgradable):
             self.install(name)
         self.left.append(self.upgrade())
 
-    def wait_for_end(self, before):
-        """Of a process that was taken over from. Its code goes to the one before it, should that still be there."""
-        told = f"process {before.pid} exited with code 0, which had taken over"
-        proc.wait_until(lambda: before.poll() == 0 or before.returncode is None and told in self.log(), PATIENCE_S,
-                        lambda: f"the end of process {before.pid}: {before.returncode}\n{self.log()[-3000:]}")
-
     def state(self):
         """What there is without a session: processes, descriptors, and memory of the proxy's and the mail workers'."""
         proc.wait_until(lambda: sorted(proc.children(os.getpid())) == sorted(self.family()), PATIENCE_S,
@@ -452,7 +448,7 @@ def test_p5_many_sessions_go_on_over_reloads_certificates_and_upgrades(full):
         assert min(len(prober.done), len(courier.done)) > len(events)
         assert len(gate.left) == upgrades
         for before in gate.left:
-            gate.wait_for_end(before)
+            assert before.wait(PATIENCE_S) == 0
         examine_mail(gate, [one.token for one in crowd.sessions if isinstance(one, Sender)] + courier.done)
         now, memory_now = gate.state()
         assert now == descriptors

@@ -1,12 +1,8 @@
 """A binary upgrade: another process takes over, no connection is refused, no session is broken; and where the new one
-cannot serve, nothing has changed.
-
-Every gate runs from a copy of the programs of its own, so that they can be replaced as a package manager does it."""
-import ctypes
+cannot serve, nothing has changed."""
 import os
 import pathlib
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -20,108 +16,12 @@ import messages
 import proc
 from ctl import PROGRAM as CTL
 from ctl import Ctl
+from upgradable import Upgradable
 from wire import Wire, pop3_session, smtp_session
 
 needs_root = pytest.mark.skipif(not library.AS_ROOT, reason="looks into processes of other users")
+pytestmark = pytest.mark.usefixtures("heir_of_orphans")
 ENVELOPE = (("MAIL FROM:<bert@example.org>", "250"), (f"RCPT TO:<{library.USER}>", "250"), ("DATA", "354"))
-PR_SET_CHILD_SUBREAPER = 36
-
-
-@pytest.fixture(autouse=True)
-def heir_of_orphans():
-    """A process that takes over is an orphan in the end: it comes to us, and so does its exit code."""
-    libc = ctypes.CDLL(None)
-    libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    yield
-    libc.prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
-
-
-class Orphan:
-    """A supervisor that was not started by us, in the place of a subprocess.Popen."""
-
-    def __init__(self, pid):
-        self.pid = pid
-        self.returncode = None
-
-    def poll(self):
-        if self.returncode is None:
-            try:
-                pid, status = os.waitpid(self.pid, os.WNOHANG)
-            except ChildProcessError:
-                return None if proc.alive(self.pid) else -1  # it still is another's
-            if pid:
-                self.returncode = os.waitstatus_to_exitcode(status)
-        return self.returncode
-
-    def wait(self, timeout):
-        proc.wait_until(lambda: self.poll() is not None, timeout, f"the end of process {self.pid}")
-        return self.returncode
-
-    def send_signal(self, number):
-        os.kill(self.pid, number)
-
-    def kill(self):
-        os.kill(self.pid, signal.SIGKILL)
-
-
-class Upgradable(library.Gatepost):
-    """Runs from folder/programs."""
-
-    def __init__(self, sections=None, **more):
-        super().__init__(library.overlay({"gatepost": {"drain_timeout": "60s"}}, sections), users=(), **more)
-        self.build = self.folder / "programs"
-        for name in library.PROGRAMS:
-            self.install(name)
-        self.add_user(library.USER)
-
-    @property
-    def program(self):
-        return self.build / "proxy" / "gatepost"
-
-    def install(self, name, content=None, mode=0o755):
-        """Beside the old one, then over it."""
-        path = self.build / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_suffix(".new")
-        if content is None:
-            shutil.copy(library.BUILD / name, beside)
-        else:
-            beside.write_bytes(content)
-        beside.chmod(mode)
-        beside.rename(path)
-
-    def usr2(self):
-        self.process.send_signal(signal.SIGUSR2)
-
-    def begin_upgrade(self):
-        """Until the new process starts; returns its pid."""
-        count = self.log().count("upgrade: process")
-        self.usr2()
-        proc.wait_until(lambda: self.log().count("upgrade: process") > count, 20, "the start of another process")
-        return int(re.findall(r"upgrade: process (\d+) starts", self.log())[-1])
-
-    def upgrade(self):
-        """To the moment at which the new process serves alone; returns the one before, which drains."""
-        before, ready = self.process, self.log().count("ready:")
-        pid = self.begin_upgrade()
-        self.wait_for_log(rf"process {pid} has taken over", 40)
-        self.wait_for_log("ready:", 20, count=ready + 1)
-        self.process = Orphan(pid)
-        return before
-
-    def failed_upgrade(self):
-        """Returns the words."""
-        count = self.log().count("upgrade failed")
-        self.usr2()
-        proc.wait_until(lambda: self.log().count("upgrade failed") > count, 60,
-                        lambda: f"the failure of an upgrade:\n{self.log()[-3000:]}")
-        return re.findall(r"upgrade failed: (.*): nothing was changed", self.log())[-1]
-
-    def family(self):
-        return [self.process.pid, *self.workers(), *self.smtpd(), *self.pop3d()]
-
-    def descriptors(self):
-        return [sorted(re.sub(r"\d+| \(deleted\)$", "", what) for what in proc.descriptors(pid).values()) for pid in self.family()]
 
 
 def into_data(gate, port):
@@ -381,7 +281,7 @@ def test_a_new_process_whose_predecessor_is_killed_serves_alone():
         pid = gate.begin_upgrade()
         old.kill()
         old.wait()
-        gate.process = Orphan(pid)
+        gate.adopt(pid)
         gate.wait_for_log("ended without a word", 30)
         gate.wait_for_log("ready:", 30, count=2)
         deliver(gate, messages.trap_message(8192))
@@ -402,7 +302,7 @@ def test_gatepostctl_upgrade_ends_when_the_new_process_can_be_asked():
             answer = Ctl(gate).json("upgrade")
             assert answer["words"] == f"process {answer['pid']} has taken over" and answer["pid"] != before.pid
             assert Ctl(gate).json("status")["pid"] == answer["pid"]
-            gate.process = Orphan(answer["pid"])
+            gate.adopt(answer["pid"])
         witness.send(messages.stuffed(messages.trap_message(8192)))
         witness.expect("250")
         witness.quit()
@@ -424,7 +324,7 @@ def test_p6_gatepostctl_upgrade_says_why_there_was_none(name):
         assert result.returncode == 78 and "exited with code 78: nothing was changed" in result.stderr
         gate.write_ini()
         assert Ctl(gate)("upgrade").returncode == 0
-        gate.process = Orphan(gate_pid(gate))
+        gate.adopt(gate_pid(gate))
 
 
 def test_gatepostctl_is_told_of_an_upgrade_that_is_under_way_and_of_the_end_of_all():

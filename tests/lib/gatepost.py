@@ -21,7 +21,7 @@ purpose. In a test:
 
 Beside this module: wire.py (octet by octet client), clients.py (smtplib, poplib), programs.py (curl, swaks, ...),
 messages.py (traps), backend.py (scripted servers that record), servers.py (real ones of Debian), recipes.py (README's, for
-those), proc.py (/proc), certificates.py, ports.py."""
+those), changes.py (reloads, new certificates), upgradable.py, ctl.py, proc.py (/proc), certificates.py, ports.py."""
 import atexit
 import os
 import pathlib
