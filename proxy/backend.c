@@ -12,6 +12,7 @@
 #include "proxy/backend_private.h"
 #include "proxy/policy.h"
 #include "proxy/snapshot.h"
+#include "proxy/stats.h"
 
 /* -- the addresses -- */
 
@@ -119,6 +120,7 @@ int backend_connect(const struct backend_address *address, struct stream *stream
 {
     int r;
 
+    stats_count(&address->backend->loop->stats->connects);
     if (address->to.to.any.sa_family == AF_UNIX) {
         uv_pipe_connect(request, &stream->uv.pipe, address->to.to.un.sun_path, done);
         return 0;

@@ -43,6 +43,7 @@
  *                        proxy_header.c         who a balancer says the client is; network.c
  *                        detect.c, hints.c, limits.c, capabilities.c, message_scan.c   pure
  *                        stream.c, tls.c, tls_*.c, tickets.c   octets, TLS
+ *                        stats.h                its counters; allocations.c
  *   the check            probe.c                -t --probe: asks every server; probe_report.c
  *   shared by both       base/                  spans, text, log, bundle, start of a child
  *
@@ -59,6 +60,7 @@
 
 #include "gatepost_build.h"
 #include "conf/settings_json.h"
+#include "proxy/allocations.h"
 #include "proxy/base/child.h"
 #include "proxy/base/err.h"
 #include "proxy/base/log.h"
@@ -185,6 +187,7 @@ static int run_worker(void)
     struct child child;
     int code;
 
+    allocations_begin();
     if (child_start(name, &child) < 0)
         return EX_SOFTWARE;
     snprintf(name, sizeof(name), "worker %u", child.hello.index);

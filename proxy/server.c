@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "proxy/allocations.h"
 #include "proxy/base/err.h"
 #include "proxy/base/log.h"
 #include "proxy/listener.h"
@@ -76,6 +77,7 @@ static int map_shared(struct server *server)
     if (!shared)
         return -errno;
     server->stats = &shared->stats[server->child->hello.index % STATS_WORKERS_MAX];
+    allocations_count_in(server->stats);
     server->health = shared->health;
     server->hints = shared->hints;
     server->hint_secret = shared->hint_secret;
@@ -330,11 +332,13 @@ static int start(struct server *server)
     r = map_shared(server);
     if (r == 0)
         r = stream_loop_init(&server->loop, server->uv, settings->limits.read_size_bytes);
-    if (r < 0)
+    if (r < 0) {
         snapshot_unref(snapshot);
-    else
-        r = service_new(snapshot, &server->loop, server->health, server->child->hello.index,
-                        &server->service);
+        goto free_bundle;
+    }
+    server->loop.stats = server->stats;
+    r = service_new(snapshot, &server->loop, server->health, server->child->hello.index,
+                    &server->service);
     if (r == 0) {
         server_adopt(server, server->service, server->child->hello.number);
         r = open_listeners(server, &bundle);

@@ -279,6 +279,7 @@ bool session_reply_event(struct session *session, enum negotiate_event event)
 
 bool session_hold(struct session *session, struct span octets)
 {
+    stats_add(&session->server->stats->octets_copied, octets.size);
     if (chunk_queue_append(&session->held, &session->server->loop.chunks, octets) == 0)
         return true;
     session_abort(session, true, "no memory");

@@ -8,6 +8,14 @@
 
 #define STATS_WORKERS_MAX 64
 
+#ifdef GATEPOST_COUNTS_ALLOCATIONS /* see proxy/allocations.h */
+#define STATS_ALLOCATIONS(COUNTER)                                                                 \
+    COUNTER(allocations, "pieces of memory that were taken, by libuv too")                         \
+    COUNTER(allocations_openssl, "the same, by OpenSSL")
+#else
+#define STATS_ALLOCATIONS(COUNTER)
+#endif
+
 /* The one list: name, and what it counts. */
 #define STATS_COUNTERS(COUNTER)                                                                    \
     COUNTER(sessions, "connections that were accepted")                                            \
@@ -23,7 +31,12 @@
     COUNTER(surplus, "sessions refused for octets behind STARTTLS or STLS")                        \
     COUNTER(bad_lines, "lines with a bare LF, a bare CR or NUL, or that were too long")            \
     COUNTER(kicked, "sessions that the operator ended")                                            \
-    COUNTER(lost_log_lines, "lines of the log that were lost: it did not take them in time")
+    COUNTER(lost_log_lines, "lines of the log that were lost: it did not take them in time")       \
+    COUNTER(connects, "connections to servers that were begun, by ourselves too")                  \
+    COUNTER(reads, "reads from clients and servers, also those that found nothing")                \
+    COUNTER(writes, "writes to clients and servers")                                               \
+    COUNTER(octets_copied, "octets that were copied on their way")                                 \
+    STATS_ALLOCATIONS(COUNTER)
 
 #define STATS_MEMBER(name, words) _Atomic uint64_t name;
 

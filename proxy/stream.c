@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
+#include "proxy/stats.h"
 #include "proxy/tls_engine.h"
 
 #define CHUNKS_KEEP      64 /* 1 MiB a worker */
@@ -55,7 +56,9 @@ static struct stream_driver *driver_new(struct stream_loop *loop)
 
 int stream_loop_init(struct stream_loop *loop, uv_loop_t *uv, size_t read_size)
 {
-    *loop = (struct stream_loop){ .uv = uv, .read_size = read_size };
+    static struct stats unread;
+
+    *loop = (struct stream_loop){ .uv = uv, .read_size = read_size, .stats = &unread };
     if (read_size == 0 || read_size > STREAM_READ_MAX)
         loop->read_size = STREAM_READ_MAX;
     LIST_INIT(&loop->due);
@@ -318,6 +321,7 @@ static void on_read(uv_stream_t *uv, ssize_t count, const uv_buf_t *buffer)
         stream->polling = false;
         return;
     }
+    stats_count(&stream->loop->stats->reads);
     if (stream->is_lingering) {
         linger_read(stream, count);
         return;

@@ -34,8 +34,9 @@
 struct stream;
 struct stream_driver;  /* the uv handles of a stream_loop */
 struct stream_request; /* a write that libuv is busy with */
-struct tls;            /* proxy/tls.h */
-struct tls_client;     /* proxy/tls_client.h */
+struct stats;
+struct tls;        /* proxy/tls.h */
+struct tls_client; /* proxy/tls_client.h */
 struct tls_context;
 
 LIST_HEAD(stream_list, stream);
@@ -43,6 +44,7 @@ LIST_HEAD(stream_list, stream);
 /* What the streams of one event loop share. */
 struct stream_loop {
     uv_loop_t *uv;
+    struct stats *stats; /* where reads, writes and copies are counted; nobody's at first */
     struct chunk_pool chunks;
     size_t read_size; /* octets of one read: [limits] read_size */
     unsigned char *in, *plain, *out;

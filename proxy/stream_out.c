@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
+#include "proxy/stats.h"
 #include "proxy/tls_engine.h"
 
 #define DIRECT_MIN 4096 /* from here on an extra copy costs more than a second iovec; guessed */
@@ -146,6 +147,7 @@ static int write_waiting(struct stream *stream)
         stream->writing->size += vectors[count++].len;
     }
     stream->writing->uv.data = stream;
+    stats_count(&stream->loop->stats->writes);
     status = uv_write(&stream->writing->uv, &stream->uv.stream, vectors, count, on_written);
     if (status < 0)
         give_back_request(stream);
@@ -157,6 +159,7 @@ static int keep_rest(struct stream *stream, struct span rest)
     if (rest.size == 0)
         return 0;
     stream->secret_waits |= stream->secret;
+    stats_add(&stream->loop->stats->octets_copied, rest.size);
     return chunk_queue_append(&stream->waiting, &stream->loop->chunks, rest);
 }
 
@@ -196,6 +199,7 @@ static int try_write(struct stream *stream, struct span gathered, struct span oc
         vectors[count++] = uv_buf_init((char *)(uintptr_t)gathered.data, (unsigned)gathered.size);
     if (octets.size > 0)
         vectors[count++] = uv_buf_init((char *)(uintptr_t)octets.data, (unsigned)octets.size);
+    stats_count(&stream->loop->stats->writes);
     sent = uv_try_write(&stream->uv.stream, vectors, count);
     return sent == UV_EAGAIN ? 0 : sent;
 }
@@ -258,6 +262,7 @@ int stream_put(struct stream *stream, struct span octets)
         status = push(stream, octets);
         return status < 0 ? status : 0;
     }
+    stats_add(&loop->stats->octets_copied, octets.size);
     memcpy(loop->out + loop->out_size, octets.data, octets.size);
     loop->out_size += octets.size;
     if (loop->event_depth == 0)

@@ -15,6 +15,7 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 
+#include "proxy/stats.h"
 #include "proxy/stream.h"
 #include "proxy/tls_client.h"
 #include "proxy/tls_context.h"
@@ -27,6 +28,11 @@
 #define FLOOD_OCTETS 4096 /* control records waiting for a peer that does not read; guessed */
 
 /* --- the BIO --- */
+
+static void count_copy(const struct tls *tls, size_t octets)
+{
+    stats_add(&tls->stream->loop->stats->octets_copied, octets);
+}
 
 bool tls_flooded(const struct tls *tls)
 {
@@ -46,6 +52,7 @@ static int bio_read(BIO *bio, char *into, int room)
         BIO_set_retry_read(bio);
         return -1;
     }
+    count_copy(tls, source.size);
     memcpy(into, source.data, source.size);
     if (tls->is_client && !tls->established)
         tls_note_first(tls, source);
@@ -178,10 +185,8 @@ int tls_feed(struct tls *tls, struct span input)
     if (input.size == 0)
         return 0;
     tls->dry = false;
-    if (tls->held.size > 0)
-        return chunk_queue_append(&tls->held, &tls->stream->loop->chunks, input);
     tls->lent = input;
-    return 0;
+    return tls->held.size > 0 ? tls_keep(tls) : 0;
 }
 
 int tls_keep(struct tls *tls)
@@ -189,6 +194,7 @@ int tls_keep(struct tls *tls)
     struct span rest = tls->lent;
 
     tls->lent = span_of(NULL, 0);
+    count_copy(tls, rest.size);
     return rest.size > 0 ? chunk_queue_append(&tls->held, &tls->stream->loop->chunks, rest) : 0;
 }
 

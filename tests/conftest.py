@@ -15,6 +15,7 @@ PR_SET_CHILD_SUBREAPER = 36
 def pytest_addoption(parser):
     parser.addoption("--full", action="store_true", default=bool(os.environ.get("GATEPOST_FULL")),
                      help="every port in the matrices, and the scanners")
+    parser.addoption("--update", action="store_true", help="write flow/counters.json anew (flow/test_counters.py)")
 
 
 def pytest_configure(config):

@@ -26,6 +26,7 @@ class Wire:
         self.eof = None
         self._plain = b""  # received and not yet read by the test
         self._tls = None
+        self.session = None  # an ssl.SSLSession to be resumed
         self.socket = None
         if connect:
             if isinstance(address, int):
@@ -117,6 +118,10 @@ class Wire:
         if answer:
             self.send_raw(answer)
 
+    def receive(self):
+        """What comes next, for later: also TLS records that hold nothing for the application."""
+        self._receive()
+
     def read(self, timeout=None):
         """What is there, or comes first; b"" at the end."""
         while not self._plain and self._receive(timeout):
@@ -207,7 +212,7 @@ class Wire:
     def begin_tls(self, context, name="localhost"):
         """Makes the TLS engine and returns the octets of the ClientHello, unsent."""
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name, session=self.session)
         if self._plain:
             raise AssertionError(f"octets before the handshake: {self._plain!r}\n{self.story()}")
         self._step()
