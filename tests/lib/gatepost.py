@@ -241,6 +241,8 @@ class Gatepost:
 
     def check_sanitizers(self):
         reports = "\n".join(path.read_text(errors="replace") for path in sorted((self.folder / "sanitizer").iterdir()))
+        # What LeakSanitizer says of a process that is killed while it looks for leaks: of itself, not of the process.
+        reports = re.sub(r"^==\d+==Unable to get registers from thread \d+\.\n?", "", reports, flags=re.MULTILINE).strip()
         assert not reports, f"a sanitizer has spoken:\n{reports[:8000]}"
         assert "runtime error:" not in self.log(), self.log()[-6000:]
 
