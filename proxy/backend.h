@@ -70,7 +70,8 @@ struct backend {
         uint64_t mask;             /* 0: to be made anew */
     } common[2];
     uint32_t turn;
-    uv_timer_t timer; /* runs while an address is out, or somebody queues */
+    uint64_t lack_told_ms; /* when the log was told of what we lack; 0: never */
+    uv_timer_t timer;      /* runs while an address is out, or somebody queues */
     bool timer_open;
     unsigned users; /* the timer, and each dialogue that has handles */
     void (*gone)(struct backend *backend);
@@ -150,6 +151,11 @@ const char *backend_server_name(const struct backend_address *address);
  * one log line of the outage. */
 void backend_failed(struct backend_address *address, uint64_t began_ms, int error,
                     const char *words);
+
+/* Is it what we lack ourselves (descriptors, memory), or a backlog that is full? It says nothing of
+ * the server: backend_failed() then leaves the address in service, and names what we lack in the
+ * log, once in a while. */
+bool backend_fault_is_ours(int error);
 
 /* It has served a session, or a dialogue, that began when `generation` was that of the address: in
  * service again, where it was out then. What began before an outage says nothing of its end. */

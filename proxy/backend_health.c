@@ -11,6 +11,8 @@
 #include "proxy/base/err.h"
 #include "proxy/base/log.h"
 
+#define LACK_MS 60000 /* between two lines about what we lack; guessed */
+
 static void on_tick(uv_timer_t *timer);
 
 /* -- waiting -- */
@@ -146,11 +148,25 @@ static void log_outage(const struct backend_address *address, int error, const c
              where, text_str(&words));
 }
 
-/* What we lack ourselves says nothing of the server; a full backlog says that it is busy. */
-static bool is_ours(int error)
+bool backend_fault_is_ours(int error)
 {
     return error == -EAGAIN || error == -EMFILE || error == -ENFILE || error == -ENOMEM ||
            error == -ENOBUFS;
+}
+
+/* A full backlog is no more than a busy server, which waiting sessions tell of. */
+static void tell_lack(const struct backend_address *address, int error, const char *words)
+{
+    struct backend *backend = address->backend;
+    uint64_t now = uv_now(backend->loop->uv);
+    char where[ADDRESS_TEXT_MAX];
+
+    if (error == -EAGAIN || (backend->lack_told_ms > 0 && now - backend->lack_told_ms < LACK_MS))
+        return;
+    backend->lack_told_ms = now;
+    address_text(&address->to, where);
+    log_line(LOG_LEVEL_WARNING, "backend %s (%s) %s: %s; the fault is ours, not the server's",
+             backend_name(address), where, words, err_text(error));
 }
 
 void backend_failed(struct backend_address *address, uint64_t began_ms, int error,
@@ -158,8 +174,12 @@ void backend_failed(struct backend_address *address, uint64_t began_ms, int erro
 {
     struct backend *backend = address->backend;
 
-    if (is_ours(error) || backend_is_empty(address)) /* empty: its name has lost it meanwhile */
+    if (backend_is_empty(address)) /* its name has lost it meanwhile */
         return;
+    if (backend_fault_is_ours(error)) {
+        tell_lack(address, error, words);
+        return;
+    }
     if (health_failed(address->health, began_ms, uv_now(backend->loop->uv))) {
         log_outage(address, error, words);
         backend_note_fault(address, error, words);

@@ -139,6 +139,7 @@ struct attempt {
     uint8_t retries; /* while the backlog is full */
     bool busy;       /* the last address was busy until its time was over ... */
     bool garbage;    /* ... or sent what is no reply */
+    bool lacking;    /* ... or was not reached for what we lack ourselves */
 };
 
 struct session_cell {

@@ -56,10 +56,12 @@ void connect_free(struct session *session)
 static void give_up(struct session *session)
 {
     struct attempt *attempt = session->attempt;
-    enum negotiate_event event = attempt->busy      ? NEGOTIATE_TOO_MANY
+    bool busy = attempt->busy || attempt->lacking;
+    enum negotiate_event event = busy               ? NEGOTIATE_TOO_MANY
                                  : attempt->garbage ? NEGOTIATE_BACKEND_GARBAGE
                                                     : NEGOTIATE_NO_BACKEND;
     const char *why = attempt->busy      ? "the server is busy"
+                      : attempt->lacking ? "gatepost lacks descriptors or memory"
                       : attempt->garbage ? "the server sends what is no reply"
                                          : "the server does not answer";
 
@@ -95,6 +97,7 @@ static void failed(struct session *session, int error, const char *words)
     bool in_words = error == -EPROTO || error == -ENOTSUP;
 
     session->attempt->garbage = error == -EPROTO;
+    session->attempt->lacking = error != -EAGAIN && backend_fault_is_ours(error);
     backend_failed(session->address, session->attempt->began_ms, in_words ? 0 : error, words);
     leave_address(session, true);
 }

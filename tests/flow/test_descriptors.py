@@ -1,6 +1,8 @@
 """Descriptors: accepting pauses where they end, and goes on when one is free; what is dropped leaves nothing (P8)."""
+import itertools
 import re
 import select
+import subprocess
 
 import pytest
 
@@ -55,6 +57,38 @@ def test_at_the_limit_accepting_pauses_and_everybody_is_served_in_the_end(folder
             assert served == limit + 30, "nobody was dropped"
             gate.wait_idle()
             assert not re.search("Too many open files|was ended by", gate.log())
+
+
+def set_limit(pid, count=None):
+    """The soft limit of descriptors; None: the first number that is free, so that there is no other. The program of util-linux
+    as the worker's own user: root may lack the right."""
+    taken, status = proc.descriptors(pid), proc.status(pid)
+    count = count or next(number for number in itertools.count() if number not in taken)
+    user, group = (status[key].split()[0] for key in ("Uid", "Gid"))
+    subprocess.run(["setpriv", "--reuid", user, "--regid", group, "--clear-groups", "prlimit", "--pid", str(pid),
+                    f"--nofile={count}:"], check=True)
+
+
+@pytest.mark.skipif(not library.AS_ROOT, reason="changes the limit of a process of another user")
+@pytest.mark.parametrize("kind", ["unix", "tcp"])
+def test_a_worker_without_a_descriptor_for_the_server_says_so_once_and_blames_no_server(folder, kind):
+    with Backend(folder / "s.sock" if kind == "unix" else 0, smtp_script()) as backend:
+        address = f"unix:{backend.address}" if kind == "unix" else f"127.0.0.1:{backend.port}"
+        over = {"gatepost": {"workers": 1}, "backend smtp": {"address": address}}
+        with library.Gatepost(over, users=()) as gate:
+            wires = [smtp_session(wire) for wire in connect(gate, "smtp", 4)]
+            for connection in backend.connections:  # what it can do has been learned
+                connection.wait_done()
+            (worker,) = gate.workers()
+            set_limit(worker)
+            for wire in wires[:3]:
+                wire.command("MAIL FROM:<bert@example.org>", "421 4.3.2")
+            set_limit(worker, 1024)
+            wires[3].commands(*ENVELOPE).quit()
+            gate.wait_for_log("session .*: gatepost lacks descriptors or memory", count=3)
+            assert len(re.findall("warning worker 0: backend smtp .* cannot be .*: Too many open files; the fault is ours",
+                                  gate.log())) == 1
+            assert "out of service" not in gate.log() and "does not answer" not in gate.log()
 
 
 def test_a_client_that_goes_away_while_it_waits_does_no_harm():
