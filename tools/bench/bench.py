@@ -10,8 +10,11 @@ import time
 
 import cases
 import measure
+import measure_scale
 import tables
 from lab import PEERS, Failure, Lab, bring_loopback_up, capabilities
+
+ALONE_GROUPS = ("memory", "workers", "scale", "burst")  # where "no proxy" says nothing
 
 
 def words(text):
@@ -30,11 +33,15 @@ def read_arguments():
     add("--list", action="store_true", help="name the cases and proxies, and end")
     add("--rounds", type=int, default=5, help="of each case (5); 0 with --strace: only count calls")
     add("--seconds", type=float, default=2, help="of a round (2)")
-    add("--warmup", type=float, default=0.4, help="before each (0.4)")
+    add("--warmup", type=float, default=0.6, help="before each (0.6)")
     add("--operations", type=int, default=1, help="at least so many in a round (1)")
     add("--processes", type=int, default=1, help="of the load generator (1)")
     add("--idle", type=numbers, default=[1000, 5000, 9000], help="connections of the memory cases (1000,5000,9000)")
     add("--stalled", type=int, default=1000, help="connections of the case stalled (1000)")
+    add("--neighbours", type=numbers, default=[1000, 5000, 9000, 18000],
+        help="idle connections beside the case scale-ping; two workers above 9000 (1000,5000,9000,18000)")
+    add("--burst", type=int, default=10000, help="connections of the case burst-plain (10000)")
+    add("--burst-tls", type=int, default=3000, help="connections of the case burst-tls (3000)")
     add("--strace", action="store_true", help="one more round of each case with system calls counted")
     add("--key", choices=["ec", "rsa"], default="ec", help="of the certificate (ec)")
     add("--proxy-cpus", default="0", help="where a proxy with one worker runs (0)")
@@ -62,36 +69,56 @@ class Bench:
               f"{result.get('first_error', '')}", flush=True)
 
     def peers_of(self, case):
-        return [name for name in self.options.peers if measure.service_of(case, capabilities(name))]
+        able = measure_scale.possible if case.kind in ("burst", "bulk") else measure.service_of
+        names = [name for name in self.options.peers if able(case, capabilities(name))]
+        return [name for name in names if case.group not in ALONE_GROUPS or name != tables.NO_PROXY]
 
-    def operations(self):
-        """Rounds of one case go through all proxies in turn, so that what disturbs one disturbs all."""
-        for case in self.chosen:
-            if case.kind not in ("operations", "lone"):
-                continue
-            for _ in range(self.options.rounds):
-                for name in self.peers_of(case):
-                    self.note(case, name, measure.operations(case, self.lab, name))
-            for name in self.peers_of(case) if self.options.strace else ():
-                self.note(case, name, measure.calls(case, self.lab, name))
+    def rounds(self, case, measured, *more):
+        """Rounds go through all proxies in turn, so that what disturbs one disturbs all."""
+        for _ in range(self.options.rounds):
+            for name in self.peers_of(case):
+                self.note(case, name, measured(case, self.lab, name, *more))
+
+    def operations(self, case):
+        self.rounds(case, measure.operations)
+        for name in self.peers_of(case) if self.options.strace else ():
+            self.note(case, name, measure.calls(case, self.lab, name))
+
+    def workers(self, case):
+        for _ in range(self.options.rounds):
+            for name in self.peers_of(case):
+                for workers in (1, 2):
+                    self.note(case, name, measure.with_workers(case, self.lab, name, workers))
         self.lab.stop_peers()
 
-    def idle(self):
-        for case in self.chosen:
-            counts = [self.options.stalled] if case.name == "stalled" else self.options.idle
-            for connections in counts if case.kind == "idle" else ():
-                for name in self.peers_of(case):
-                    self.note(case, name, measure.idle(case, self.lab, name, connections))
+    def idle(self, case):
+        for connections in [self.options.stalled] if case.name == "stalled" else self.options.idle:
+            for name in self.peers_of(case) if self.options.rounds else ():
+                self.note(case, name, measure.idle(case, self.lab, name, connections))
+
+    def neighbours(self, case):
+        for connections in self.options.neighbours:
+            for name in self.peers_of(case):
+                for result in measure_scale.neighbours(case, self.lab, name, connections, self.options.rounds):
+                    self.note(case, name, result)
+
+    def burst(self, case):
+        self.rounds(case, measure_scale.burst, self.options.burst if case.name == "burst-plain" else self.options.burst_tls)
+
+    def bulk(self, case):
+        self.rounds(case, measure_scale.bulk)
 
     def run(self):
-        self.operations()
-        self.idle()
+        for case in self.chosen:
+            getattr(self, "operations" if case.kind == "lone" else case.kind)(case)
 
 
 def print_tables(results):
     for group in tables.groups_of(results):
         print(f"\n## {group}\n\n{tables.group_text(group, results)}")
-    print(f"\n## Gatepost and the best other\n\n{tables.summary(results)}")
+    summary = tables.summary(results)
+    if summary:
+        print(f"\n## Gatepost and the best other\n\n{summary}")
 
 
 def main():

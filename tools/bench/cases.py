@@ -21,11 +21,10 @@ class Case:
     services: tuple
     load: str  # arguments of bench-load
     unit: str  # of an operation; MiB: costs are for each of them
-    kind: str = "operations"  # operations, lone (p50 is the figure), idle, beside, burst
+    kind: str = "operations"  # what measure.py and measure_scale.py do: lone, idle, workers, neighbours, burst, bulk
     goal: float = 0  # most that Gatepost may cost, as a part of the best other proxy; 0: none
     calls: float = 0  # most system calls for an operation; 0: no goal
     close: float = CLOSE_SESSIONS
-    workers: int = 1
 
     @property
     def tls(self):
@@ -81,8 +80,6 @@ CASES = (
          goal=1.0),
     Case("lone-data", "lone", "DATA of 4 KiB alone", SMTPS, f"--mode data {SMTP} --octets 4096 --sessions 1", "message",
          "lone", goal=1.0),
-    Case("hs13-2w", "workers", "TLS 1.3 handshake, two workers", POP3S, "--mode session --sessions 48", "session",
-         workers=2),
     Case("idle-greeted", "memory", "after the greeting", POP3S, "--mode idle --stage greeted", "connection", "idle"),
     Case("idle-logged-in", "memory", "after the login", POP3S, "--mode idle --stage logged-in", "connection", "idle",
          goal=12.5),
@@ -90,6 +87,16 @@ CASES = (
          "connection", "idle"),
     Case("stalled", "memory", "stopped reading in a message of 25 MiB", POP3S,
          "--mode idle --stage stalled --octets 26214400", "connection", "idle", goal=80),
+    Case("workers-hs13", "workers", "TLS 1.3 handshakes of two workers and of one", POP3S,
+         "--mode session --sessions 48", "session", "workers", goal=0.97),
+    Case("scale-ping", "scale", "NOOP over 64 sessions beside idle ones", POP3S, "--mode ping --sessions 64", "request",
+         "neighbours", goal=1.15),
+    Case("bulk-ping", "scale", "NOOP beside one RETR after the other of 25 MiB", POP3S,
+         "--mode ping --sessions 4 --pause 5", "request", "bulk"),
+    Case("burst-plain", "burst", "connections without TLS, all in a second", ("smtp", "plain-smtp"),
+         f"--mode burst {SMTP} --tls none --sessions 10000", "connection", "burst"),
+    Case("burst-tls", "burst", "connections with TLS first, all in a second", POP3S, "--mode burst --sessions 3000",
+         "connection", "burst"),
 )
 BY_NAME = {case.name: case for case in CASES}
 

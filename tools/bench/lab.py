@@ -70,7 +70,7 @@ def capabilities(peer):
 class Peer:
     """One proxy with a number of workers, running until stop()."""
 
-    def __init__(self, name, workers, first_port, lab):
+    def __init__(self, name, workers, cpus, first_port, lab):
         self.name = name
         self.capabilities = capabilities(name)
         self.ports = {service: first_port + at for at, service in enumerate(SERVICES)}
@@ -80,7 +80,7 @@ class Peer:
         for service, port in self.ports.items():
             environment["BENCH_" + service.upper().replace("-", "_")] = str(port)
         self.pids = []
-        self._start(environment, lab.options.proxy_cpus if workers == 1 else lab.options.all_cpus)
+        self._start(environment, cpus)
 
     def _start(self, environment, cpus):
         with open(self.folder / "pids", "w+") as pids:
@@ -122,7 +122,7 @@ class Lab:
         self.options = options
         self.folder = folder
         self.programs = pathlib.Path(options.build) / "tools" / "bench"
-        self.peers = {}  # (name, workers) -> Peer
+        self.peers = {}  # (name, workers, cpus) -> Peer
         self.next_port = FIRST_PORT + 10
         self.sink = None
         make_certificate(folder, options.key)
@@ -149,12 +149,13 @@ class Lab:
              "--smtp", at["BENCH_BK_SMTP"], "--nginx-auth", at["BENCH_BK_AUTH"], "--nginx-pop3", at["BENCH_BK_POP3"],
              "--nginx-smtp", at["BENCH_BK_SMTP"]])
 
-    def peer(self, name, workers=1):
-        """The running proxy; started where it does not run yet."""
-        if (name, workers) not in self.peers:
+    def peer(self, name, workers=1, everywhere=False):
+        """The running proxy; started where it does not run yet. `everywhere`: on all CPUs, beside the load."""
+        cpus = self.options.all_cpus if everywhere else self.options.proxy_cpus
+        if (name, workers, cpus) not in self.peers:
             first_port, self.next_port = self.next_port, self.next_port + 10
-            self.peers[name, workers] = Peer(name, workers, first_port, self)
-        return self.peers[name, workers]
+            self.peers[name, workers, cpus] = Peer(name, workers, cpus, first_port, self)
+        return self.peers[name, workers, cpus]
 
     def stop_peers(self):
         while self.peers:

@@ -27,12 +27,22 @@ def arguments(case, service, words, options):
             str(options.operations), "--processes", str(options.processes)]
 
 
-def operations(case, lab, name):
-    """One round of a case that counts operations."""
-    peer = lab.peer(name, case.workers)
+def command_of(case, lab, peer, *more):
+    """The words that start bench-load for a case, against a running proxy."""
     service = service_of(case, peer.capabilities)
     given = arguments(case, service, peer.capabilities[service], lab.options)
-    return run_load(lab.load_command(peer, service, given))
+    return lab.load_command(peer, service, [*given, *map(str, more)])
+
+
+def operations(case, lab, name):
+    """One round of a case that counts operations."""
+    return run_load(command_of(case, lab, lab.peer(name)))
+
+
+def with_workers(case, lab, name, workers):
+    """The same for a proxy with one or two workers, both on all CPUs, so that only their number differs."""
+    result = run_load(command_of(case, lab, lab.peer(name, workers, everywhere=True)))
+    return {**result, "workers": workers}
 
 
 def least_counted(case):
@@ -42,11 +52,8 @@ def least_counted(case):
 
 def calls(case, lab, name):
     """One round with the system calls counted: {"calls": {name: for each operation or MiB, "total": ...}}."""
-    peer = lab.peer(name, case.workers)
-    service = service_of(case, peer.capabilities)
-    given = arguments(case, service, peer.capabilities[service], lab.options)
-    command = lab.load_command(peer, service, [*given, "--operations", str(least_counted(case)), "--gated"])
-    with Load(command) as load:
+    peer = lab.peer(name)
+    with Load(command_of(case, lab, peer, "--operations", least_counted(case), "--gated")) as load:
         load.await_word("ready")
         with Trace(peer, lab.folder) as trace:
             load.go_on()
@@ -60,13 +67,18 @@ def calls(case, lab, name):
     return result
 
 
+def warm_up(case, lab, peer):
+    """A few sessions, so that what a proxy sets up once is set up."""
+    service = service_of(case, peer.capabilities)
+    tls = "first" if service in TLS_FIRST else "none"
+    run_load(lab.load_command(peer, service, ["--tls", tls, "--sessions", "2", "--seconds", "0.3", "--warmup", "0.1"]))
+
+
 def idle(case, lab, name, connections):
     """Connections that stay, at a proxy that was started for them, after a short warm-up."""
     lab.stop_peers()
-    peer = lab.peer(name, case.workers)
-    service = service_of(case, peer.capabilities)
-    run_load(lab.load_command(peer, service, ["--sessions", "2", "--seconds", "0.3", "--warmup", "0.1"]))
-    given = arguments(case, service, peer.capabilities[service], lab.options)
-    result = run_load(lab.load_command(peer, service, [*given, "--sessions", str(connections)]))
+    peer = lab.peer(name)
+    warm_up(case, lab, peer)
+    result = run_load(command_of(case, lab, peer, "--sessions", connections))
     lab.stop_peers()
     return {**result, "connections": connections}

@@ -1,19 +1,12 @@
 """Results as tables in Markdown."""
 import statistics
 
+import scale_tables
 from cases import BY_NAME, CASES
+from markdown import error_words, number, table
 
 OURS = "gatepost"
 NO_PROXY = "direct"
-
-
-def number(value):
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
-
-
-def table(heads, rows):
-    lines = [heads, ["---"] + ["---:"] * (len(heads) - 1), *rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines) + "\n"
 
 
 class Row:
@@ -82,20 +75,22 @@ def calls_table(case, results):
 
 
 def idle_table(case, results):
-    mine = [result for result in results if result["case"] == case.name]
-    mine.sort(key=lambda result: (result["connections"], result.get("kib_per_connection", float("inf"))))
+    mine = sorted(results, key=lambda result: (result["connections"], result.get("kib_per_connection", float("inf"))))
     return table(["proxy", "connections", "held", "KiB each (PSS)", "KiB each in the kernel's TCP", "CPU, µs each",
                   "errors"],
                  [[result["label"], result["connections"], result.get("held", 0),
                    f"{result.get('kib_per_connection', 0):.1f}", f"{result.get('tcp_kib_per_connection', 0):.1f}",
-                   number(result.get("cpu_us_per_connection", 0)),
-                   f"{result.get('errors')} {result.get('first_error')}".strip()] for result in mine])
+                   number(result.get("cpu_us_per_connection", 0)), error_words(result)] for result in mine])
+
+
+TEXTS = {"idle": idle_table, "workers": scale_tables.workers, "neighbours": scale_tables.neighbours,
+         "burst": scale_tables.burst, "bulk": scale_tables.bulk}
 
 
 def case_text(case, results):
     parts = [f"### {case.name}: {case.title}\n"]
-    if case.kind == "idle":
-        parts.append(idle_table(case, results))
+    if case.kind in TEXTS:
+        parts.append(TEXTS[case.kind](case, [result for result in results if result["case"] == case.name]))
     else:
         parts += [operations_table(case, results), calls_table(case, results)]
     return "\n".join(part for part in parts if part)
@@ -134,12 +129,13 @@ def summary_line(case, results):
 
 
 def summary(results):
-    """One line for each case where Gatepost and another proxy were run."""
+    """One line for each case where Gatepost and another proxy were run; empty where there is none."""
     run = {result["case"] for result in results}
     lines = [summary_line(case, results) for case in CASES
              if case.name in run and case.kind in ("operations", "lone")]
-    return table(["case", "Gatepost, µs", "best other, µs", "ratio of medians", "of best rounds", "goal", "", "system calls"],
-                 list(filter(None, lines)))
+    lines = list(filter(None, lines))
+    heads = ["case", "Gatepost, µs", "best other, µs", "ratio of medians", "of best rounds", "goal", "", "system calls"]
+    return table(heads, lines) if lines else ""
 
 
 def groups_of(results):
