@@ -55,4 +55,10 @@ static inline bool line_unfinished(const struct line *line)
            line->after_cr;
 }
 
+/* Will the line that has begun be LINE_TOO_LONG, when its end comes? */
+static inline bool line_too_long(const struct line *line)
+{
+    return line->discarding;
+}
+
 #endif

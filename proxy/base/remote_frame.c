@@ -193,7 +193,7 @@ int remote_reader_next(struct remote_reader *reader, struct span *in, struct spa
         if (reader->state == REMOTE_IN_OCTETS)
             return in->size > 0 ? read_octets(reader, in, ret) : REMOTE_READ_MORE;
         r = line_next(&reader->line, in, &line);
-        if (r == LINE_MORE)
+        if (r == LINE_MORE && !line_too_long(&reader->line)) /* its end may never come */
             return REMOTE_READ_MORE;
         if (r > 0)
             r = r == LINE_READY ? read_line(reader, line, ret) : -EPROTO;

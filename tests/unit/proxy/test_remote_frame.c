@@ -221,6 +221,23 @@ static void a_line_is_at_most_512_octets(void **state)
     assert_string_equal(events, "!");
 }
 
+static void a_line_too_long_is_refused_before_its_end(void **state)
+{
+    char line[600], events[1024];
+
+    (void)state;
+    memset(line, 'x', sizeof(line));
+    line[511] = '\0';
+    read_in_steps(line, 1, events, sizeof(events));
+    assert_string_equal(events, "");
+    memset(line, 'x', 599);
+    line[599] = '\0';
+    read_in_steps(line, 1, events, sizeof(events));
+    assert_string_equal(events, "!");
+    read_in_steps(line, 600, events, sizeof(events));
+    assert_string_equal(events, "!");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -229,6 +246,7 @@ int main(void)
         cmocka_unit_test(a_tail_is_of_its_frame),
         cmocka_unit_test(a_stream_is_read_alike_however_it_is_cut),
         cmocka_unit_test(a_line_is_at_most_512_octets),
+        cmocka_unit_test(a_line_too_long_is_refused_before_its_end),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
