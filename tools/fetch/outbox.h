@@ -20,8 +20,8 @@ struct outbox_options {
     const char *sender;  /* "local@domain" of every message, "" for <>; NULL: as each one says */
     const char *account; /* whose ids they are, "user@host" */
 
-    /* Called by outbox_scan() for each message that cannot be sent, once it has been moved to
-     * OUTBOX/.Failed: its file's name and why, both fit for a terminal. */
+    /* Called by outbox_scan() for each message that cannot be sent: its file's name and why, both
+     * fit for a terminal. It has been moved to OUTBOX/.Failed, or the words say why it stays. */
     void (*refused)(void *context, const char *name, const char *words);
     void *context;
 };
