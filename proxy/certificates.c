@@ -80,9 +80,13 @@ static void read_pem(const struct load *load, const char *key, const char *path,
                      struct pem_file *file)
 {
     int r = path && *path == '/' ? pem_file_read(path, load->stamps, file) : 0;
+    char room[512];
+    struct text words = TEXT_OVER(room);
 
-    if (r < 0)
-        tell_of_pair(load, key, path, err_text(r));
+    if (r == 0)
+        return;
+    configuration_put_unreadable(path, r, &words);
+    tell_of_pair(load, key, path, text_str(&words));
 }
 
 /* In a directory, NAME.pem alone is to hold both. */

@@ -4,6 +4,7 @@
  * error of whoever needs it, or shows by --probe. */
 #include "proxy/configuration_check.h"
 
+#include <errno.h>
 #include <grp.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -12,7 +13,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#include "proxy/base/text.h"
+#include "proxy/base/err.h"
 #include "proxy/socket_access.h"
 #include "proxy/tls_certificate.h"
 
@@ -151,6 +152,39 @@ void configuration_check_key(const struct settings *settings, const struct setti
     warn_of_tls(settings, tls, key, path, diagnostics, &words);
 }
 
+/* Owners */
+
+static void put_owner(uid_t uid, gid_t gid, mode_t mode, struct text *words)
+{
+    const struct passwd *owner = getpwuid(uid);
+    const struct group *group = getgrgid(gid);
+
+    if (owner)
+        text_puts(words, owner->pw_name);
+    else
+        text_printf(words, "%u", (unsigned)uid);
+    if (group)
+        text_printf(words, ":%s", group->gr_name);
+    else
+        text_printf(words, ":%u", (unsigned)gid);
+    text_printf(words, ", mode %04o", (unsigned)mode & 07777);
+}
+
+void configuration_put_unreadable(const char *path, int error, struct text *words)
+{
+    struct stat status;
+
+    text_puts(words, err_text(error));
+    if (error != -EACCES)
+        return;
+    if (stat(path, &status) < 0) {
+        text_puts(words, ": a folder above it is closed");
+        return;
+    }
+    text_puts(words, ": it belongs to ");
+    put_owner(status.st_uid, status.st_gid, status.st_mode, words);
+}
+
 /* Sockets */
 
 /* Who is to open it, and what would let him. */
@@ -159,22 +193,6 @@ struct opener {
     const struct account *account;
     bool by_groups; /* [gatepost] groups is for him */
 };
-
-static void put_owner(const struct socket_obstacle *obstacle, struct text *words)
-{
-    const struct passwd *user = getpwuid(obstacle->uid);
-    const struct group *group = getgrgid(obstacle->gid);
-
-    if (user)
-        text_puts(words, user->pw_name);
-    else
-        text_printf(words, "%u", (unsigned)obstacle->uid);
-    if (group)
-        text_printf(words, ":%s", group->gr_name);
-    else
-        text_printf(words, ":%u", (unsigned)obstacle->gid);
-    text_printf(words, ", mode %04o", (unsigned)obstacle->mode);
-}
 
 static void put_remedy(const struct socket_obstacle *obstacle, const struct opener *opener,
                        struct text *words)
@@ -213,7 +231,7 @@ static void warn_of_socket(const struct settings *settings, const struct setting
     case SOCKET_ACCESS_CLOSED:
         text_printf(&words, "%s may not open unix:%s: %s%s belongs to ", opener->words, path,
                     obstacle.folder ? "the folder " : "", obstacle.folder ? obstacle.path : "it");
-        put_owner(&obstacle, &words);
+        put_owner(obstacle.uid, obstacle.gid, obstacle.mode, &words);
         put_remedy(&obstacle, opener, &words);
         break;
     }

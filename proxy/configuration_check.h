@@ -5,7 +5,7 @@
 #define GATEPOST_PROXY_CONFIGURATION_CHECK_H
 
 #include "conf/settings.h"
-#include "proxy/base/span.h"
+#include "proxy/base/text.h"
 #include "proxy/privileges.h"
 
 /* A certificate that was read from `path`, which the setting `key` names ("certificate", or the
@@ -19,6 +19,9 @@ void configuration_check_certificate(const struct settings *settings,
 /* The file `path` of a private key: who may read it. `key`: "key" or "directory". */
 void configuration_check_key(const struct settings *settings, const struct settings_tls *tls,
                              const char *key, const char *path, struct diagnostics *diagnostics);
+
+/* Why a file cannot be read, in words; also whose it is, where that is why. `error`: -errno. */
+void configuration_put_unreadable(const char *path, int error, struct text *words);
 
 /* The UNIX sockets of servers: may the workers open them? */
 void configuration_check_sockets(const struct settings *settings,

@@ -1,6 +1,7 @@
 """Certificates of ACME clients: what the deploy hooks in conf/hooks do to the files, and real clients and a real ACME
 server (Pebble) with a Gatepost that runs meanwhile."""
 import grp
+import itertools
 import os
 import re
 import shutil
@@ -87,6 +88,15 @@ def test_p5_a_certificate_that_is_issued_is_served_without_a_signal_and_sessions
 
 
 # what the hooks do to the files
+
+
+def test_every_hook_is_a_script_that_each_shell_of_debian_understands():
+    scripts = sorted(path.name for path in HOOKS.iterdir() if path.name != "meson.build")
+    assert scripts == ["certbot", "dehydrated", "deploy", "lego", "uacme"]
+    for name, shell in itertools.product(scripts, (["dash"], ["bash"], ["bash", "--posix"])):
+        result = subprocess.run([*shell, "-n", HOOKS / name], capture_output=True, text=True, timeout=30)
+        assert (result.returncode, result.stderr) == (0, ""), (shell, name)
+        assert os.access(HOOKS / name, os.X_OK)
 
 
 def make_pair(folder, *names, kind="rsa:2048"):

@@ -28,7 +28,8 @@ NOBODY = {"user": "nobody", "group": pwd.getpwnam("nobody").pw_gid, "extra_group
 # name of the pair: host name in it, days until it begins and ends
 PAIRS = {
     "good": ("mail.example.org", -1, 400), "other": ("mail.example.org", -1, 400), "open": ("mail.example.org", -1, 400),
-    "locked": ("mail.example.org", -1, 400), "elsewhere": ("shop.example.org", -1, 400),
+    "locked": ("mail.example.org", -1, 400), "shut": ("mail.example.org", -1, 400),
+    "elsewhere": ("shop.example.org", -1, 400),
     "expired": ("mail.example.org", -100, -2), "soon": ("mail.example.org", -80, 13.9),
     "today": ("mail.example.org", -80, 0.5), "early": ("mail.example.org", 3.5, 400),
 }
@@ -56,7 +57,7 @@ def prepare(folder, text):
             for suffix, octets in zip((".pem", ".key"), pair(label)):
                 path = folder / f"{label}{suffix}"
                 path.write_bytes(octets)
-                path.chmod(0o644 if label == "open" else 0o600)
+                path.chmod({"open": 0o644, "shut": 0}.get(label, 0o600))
     if "@FOLDER@/closed/s" in text:
         (folder / "closed").mkdir()
         with socket.socket(socket.AF_UNIX) as listener:

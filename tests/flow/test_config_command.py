@@ -185,6 +185,26 @@ def test_explain_of_a_name_that_is_section_and_key_tells_both():
     assert {("tls", "min_version"), ("listen", "tls"), ("backend", "tls")} <= set(told)
 
 
+# the manual page of the program
+
+def manual():
+    """gatepost(8) as text, with plain hyphens."""
+    return (library.ROOT / "proxy" / "gatepost.8").read_text().replace("\\-", "-").replace('"', "")
+
+
+def test_every_option_and_command_and_exit_code_stands_in_the_manual():
+    page = manual()
+    options = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", run("--help").stdout)) - {"--help", "--usage"}  # argp's own
+    assert len(options) >= 5
+    for option in options:
+        assert re.search(rf"^\.BR? .*{option}\b", page, re.M), option
+    for command in ("config", "explain"):
+        assert re.search(rf"^\.BI? {command}\b", page.split(".SH COMMANDS")[1], re.M), command
+    codes = re.findall(r"^    SUPERVISOR_\w+ = (\d+)", (library.ROOT / "proxy" / "supervisor.h").read_text(), re.M)
+    listed = re.findall(r"^(\d+);", page.split(".SH EXIT STATUS")[1].split(".SH")[0], re.M)
+    assert len(codes) >= 6 and set(codes) <= set(listed)
+
+
 # completion
 
 def complete(*words, folder=None):

@@ -205,7 +205,12 @@ def test_who_tells_of_a_session_under_tls_all_that_there_is(gate, ctl):
         assert session["octets_in"] > 20 and session["octets_out"] > 20 and session["configuration"] == 0
         assert session["worker"] in ("worker 0", "worker 1") and session["age_s"] >= 0
         table = ctl.good("who", "--from", "127.0.0.1")
-        assert session["id"] in table and library.USER in table and "TLSv1.3" in table
+        assert table.splitlines()[0].split() == ["SESSION", "USER", "CLIENT", "PORT", "TLS", "SERVER", "AGE", "IN", "OUT",
+                                                 "CONF", "STATE"]
+        (row,) = table.splitlines()[1:]
+        for words in (session["id"], library.USER, session["client"], f"pop3 {gate.port('pop3')}", "TLSv1.3",
+                      f"pop3 unix:{gate.run}/pop3.sock", " s ", " B ", " 0 awaits a command"):
+            assert words in row, words
     wait_gone(ctl, session)
 
 
@@ -652,6 +657,36 @@ def test_reload_says_how_it_ended(gatepost):
         assert "failed: nothing was changed" in said and "max_erors" in said
         assert ctl.json("status")["configuration"]["number"] == 2
         old.command("NOOP", "250")
+
+
+def break_certificate(gate):
+    (gate.folder / "key.pem").write_text("no key\n")
+    return "key.pem"
+
+
+def break_port(gate):
+    """Somebody else has it."""
+    taken = socket.create_server(("127.0.0.1", 0))
+    gate.sections["listen extra"] = {"port": taken.getsockname()[1] - gate.offset, "protocol": "pop3", "backend": "pop3",
+                                     "bind": "127.0.0.1"}
+    gate.write_ini()
+    gate.held = taken
+    return f"{taken.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("break_it", [break_certificate, break_port])
+def test_p6_a_certificate_or_a_port_that_is_no_good_is_told_by_reload_status_and_log(gatepost, break_it):
+    gate = gatepost()
+    ctl = Ctl(gate)
+    words = break_it(gate)
+    result = ctl("reload")
+    assert result.returncode == 78 and words in result.stderr
+    told = ctl.json("status")
+    assert told["reload"]["outcome"] == "failed: nothing was changed" and words in told["reload"]["words"]
+    assert told["configuration"]["number"] == 0
+    gate.wait_for_log(rf"(?s){words}.*reload 1 failed: nothing was changed")
+    with Wire(gate.port("pop3")) as wire:
+        pop3_session(wire, client_context(), "starttls").quit()
 
 
 def test_reloads_that_are_asked_for_at_once_are_all_answered(gatepost):

@@ -185,6 +185,12 @@ def test_p9_of_a_client_that_could_not_be_served_the_line_says_what_to_change():
         assert in_clear == ["pop3-login", "pop3-login", "submission-login"]
 
 
+def test_every_part_of_the_line_stands_in_the_manual():
+    page = (library.ROOT / "proxy" / "gatepost.8").read_text().split(".SS A session")[1].split(".SS")[0]
+    listed = [name for line in re.findall(r"^([a-z_, ]+);", page, re.M) for name in line.split(", ")]
+    assert listed == KEYS
+
+
 # names, and other words of a client
 
 
