@@ -127,14 +127,25 @@ static bool act_on_client(struct session *session, int verdict, struct span piec
     }
 }
 
+/* As they are. A server that has said its last may have gone altogether since: no event tells of
+ * that, and the client would go on speaking to nobody. */
+static void pass_to_backend(struct session *session, struct span in)
+{
+    int r = stream_write(&session->backend, in);
+
+    if (r < 0 && session->backend_ended)
+        session_finish(session, "the server is gone");
+    else
+        session_deadline(session, patience(session));
+}
+
 static void from_client(struct session *session, struct span in)
 {
     struct span piece;
     bool go_on = true;
 
     if (opaque(session)) {
-        to_backend(session, in);
-        session_deadline(session, patience(session));
+        pass_to_backend(session, in);
         return;
     }
     while (go_on && session->state == ST_RELAY && in.size > 0) {
@@ -373,14 +384,21 @@ void relay_client_end(struct session *session)
     maybe_end(session); /* whole commands that wait for their turn are still answered */
 }
 
+static const char *how_it_vanished(const struct session *session)
+{
+    if (session->how == STREAM_END_TRUNCATED)
+        return "the client closed without close_notify";
+    if (session->how == STREAM_END_TLS_ERROR)
+        return "TLS error";
+    return session->status == -ETIMEDOUT ? "the link to the client is dead"
+                                         : "the client reset the connection";
+}
+
 /* Truncated, reset, TLS error: vanished. Only a message that was received whole is still handed
  * over. */
 void relay_client_gone(struct session *session)
 {
-    session->verdict = session->how == STREAM_END_TRUNCATED
-                           ? "the client closed without close_notify"
-                       : session->how == STREAM_END_TLS_ERROR ? "TLS error"
-                                                              : "the client reset the connection";
+    session->verdict = how_it_vanished(session);
     if (!opaque(session) && session->held.size == 0 &&
         inspector_client_end(&session->inspector) == INSPECT_END_FLUSH) {
         session->client_ended = true;
@@ -413,11 +431,9 @@ void relay_backend_end(struct session *session)
             session_abort(session, false, "the server ended in disorder");
             return;
         }
-        if (session->client_ended) {
-            session_finish(session, NULL);
-            return;
-        }
-        if (stream_shutdown(&session->client) < 0)
+        /* In Remote Mail the server ends the dialogue, whatever the client still says. */
+        if (session->client_ended || session->rule->protocol == PROTOCOL_REMOTE ||
+            stream_shutdown(&session->client) < 0)
             session_finish(session, NULL);
         return;
     }

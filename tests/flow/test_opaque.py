@@ -95,6 +95,18 @@ def test_the_servers_half_close_passes_and_the_client_goes_on_speaking(folder, t
             assert server.connections[0].wait_done().rest == b"but not from me"
 
 
+@TLS
+def test_a_client_that_speaks_on_to_a_server_that_is_gone_is_ended(folder, tls):
+    with backend.Backend(folder / "s.sock", lambda wire, _: wire.read_exactly(5)) as server:
+        with library.Gatepost(opaque_before(folder / "s.sock")) as gate, connect(gate, tls) as wire:
+            wire.send(b"hello")
+            assert wire.at_eof()
+            server.connections[0].wait_done()
+            with pytest.raises((BrokenPipeError, ConnectionResetError)):
+                for _ in range(1000):
+                    wire.send(b"and so on " * 6000)
+
+
 def test_a_silent_client_is_plain_after_detect_wait(folder):
     with backend.Backend(folder / "s.sock", lambda wire, _: (wire.send(b"hello"), wire.read_all())) as server:
         with library.Gatepost(opaque_before(folder / "s.sock")) as gate, Wire(gate.port("remote")) as wire:
