@@ -55,20 +55,53 @@ static void on_connection(uv_stream_t *handle, int status)
         accept_next(listener);
 }
 
-/* Accepted sockets inherit these from the listening one: no call for each connection. */
-static void set_socket_options(int fd)
+/* How long a client of this port may confirm nothing of what it was sent; 0: as long as the kernel
+ * likes, which is a quarter of an hour. */
+static unsigned link_timeout_ms(const struct service_port *port)
 {
-    static const struct {
+    const struct settings_limits *limits = &port->service->snapshot->settings->limits;
+
+    return port->rule->protocol == PROTOCOL_REMOTE ? (unsigned)limits->remote_link_timeout_ms : 0;
+}
+
+/* `part` of a time in whole seconds; `most` where there is no such time. */
+static int seconds_of(unsigned time_ms, double part, int most)
+{
+    int seconds = (int)(time_ms * part / 1000);
+
+    if (time_ms == 0 || seconds > most)
+        return most;
+    return seconds > 0 ? seconds : 1;
+}
+
+/* Accepted sockets inherit these from the listening one: no call for each connection. Where the
+ * time of a dead link has a limit, the kernel's probes of an idle one begin early enough to be
+ * judged by it, and the number of probes means nothing (tcp(7), TCP_USER_TIMEOUT). */
+static void set_socket_options(const struct listener *listener)
+{
+    unsigned limit_ms = link_timeout_ms(listener->port);
+    const struct {
         int level, name, value;
     } options[] = {
-        { IPPROTO_TCP, TCP_NODELAY, 1 },   { SOL_SOCKET, SO_KEEPALIVE, 1 },
-        { IPPROTO_TCP, TCP_KEEPIDLE, 60 }, { IPPROTO_TCP, TCP_KEEPINTVL, 15 },
+        { IPPROTO_TCP, TCP_NODELAY, 1 },
+        { SOL_SOCKET, SO_KEEPALIVE, 1 },
+        { IPPROTO_TCP, TCP_KEEPIDLE, seconds_of(limit_ms, 2.0 / 3, 60) },
+        { IPPROTO_TCP, TCP_KEEPINTVL, seconds_of(limit_ms, 1.0 / 6, 15) },
         { IPPROTO_TCP, TCP_KEEPCNT, 3 },
+        { IPPROTO_TCP, TCP_USER_TIMEOUT, (int)limit_ms },
     };
+    int fd = -1;
 
+    uv_fileno((const uv_handle_t *)&listener->handle, &fd);
     for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
         if (setsockopt(fd, options[i].level, options[i].name, &options[i].value, sizeof(int)) < 0)
             log_line(LOG_LEVEL_WARNING, "setsockopt: %s", err_text(errno));
+}
+
+void listener_use(struct listener *listener, struct service_port *port)
+{
+    listener->port = port;
+    set_socket_options(listener);
 }
 
 static void free_listener(uv_handle_t *handle)
@@ -99,12 +132,13 @@ int listener_open(struct server *server, struct service_port *port, struct span 
     LIST_INSERT_HEAD(&server->listeners, listener, link);
     uv_tcp_init(server->uv, &listener->handle);
     listener->handle.data = listener;
-    set_socket_options(fd);
     r = uv_tcp_open(&listener->handle, fd);
-    if (r < 0)
+    if (r < 0) {
         close(fd);
-    else
+    } else {
+        set_socket_options(listener);
         r = uv_listen((uv_stream_t *)&listener->handle, BACKLOG, on_connection);
+    }
     if (r < 0) {
         listener_close(listener);
         return r;

@@ -23,6 +23,9 @@ LIST_HEAD(listener_list, listener);
 int listener_open(struct server *server, struct service_port *port, struct span address, int fd,
                   struct listener **ret_listener);
 
+/* From now on its sessions are of that port: the same address, with new settings. */
+void listener_use(struct listener *listener, struct service_port *port);
+
 /* The memory goes in the loop. */
 void listener_close(struct listener *listener);
 

@@ -87,7 +87,7 @@ static void turn_listeners(const struct reload *reload, struct service *service)
         struct span name, address;
 
         if (read_row(reload, i, &name, &address) == 0)
-            listener_find(reload->server, address)->port = service_port(service, name);
+            listener_use(listener_find(reload->server, address), service_port(service, name));
     }
     close_those_of(reload->server, service, true);
 }

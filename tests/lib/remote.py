@@ -9,8 +9,10 @@
 
 deliver() puts a message into a user's Maildir as another program would."""
 import base64
+import contextlib
 import hashlib
 import os
+import shutil
 import time
 
 import gatepost as library
@@ -21,9 +23,10 @@ MIRROR = "0123456789abcdef"
 
 
 class Remote:
-    def __init__(self, gate, tls=True, mirror=MIRROR, timeout=30, greet=True, port=None):
+    def __init__(self, gate, tls=True, mirror=MIRROR, timeout=30, greet=True, port=None, wire=None):
+        """`wire`: over a connection that there is."""
         self.gate = gate
-        self.wire = Wire(port or gate.port("remote"), timeout)
+        self.wire = wire or Wire(port or gate.port("remote"), timeout)
         if tls:
             self.wire.start_tls(client_context())
         self.buffer = b""
@@ -125,10 +128,10 @@ def deliver(gate, text, user=library.USER, name=None, place="new"):
 
 
 def own(gate, folder):
-    """The mail user's, up to the store."""
-    import shutil
+    """The mail user's, up to the store; what a session that runs removes meanwhile does not matter."""
     for path in [folder, *folder.rglob("*")]:
-        shutil.chown(path, "mail", "mail")
+        with contextlib.suppress(FileNotFoundError):
+            shutil.chown(path, "mail", "mail")
     while folder != gate.mail:
         folder = folder.parent
         shutil.chown(folder, "mail", "mail")
