@@ -1,4 +1,5 @@
 """gatepost-fetch against the real server: what is in its Maildir, and what is left on the server."""
+import json
 import subprocess
 
 import gatepost as library
@@ -106,7 +107,7 @@ def test_another_mailbox_is_refused_before_anything_is_sent(gate, local):
     local.run()
     deliver(gate, TEXTS[0], OTHER)
     result = local.run(code=CONFIG, user=OTHER)
-    assert "mirrors the mailbox anna@gatepost.test at localhost" in result.stderr
+    assert "mirrors the mailbox of anna@gatepost.test at localhost" in result.stderr
     assert gate.messages(OTHER) == TEXTS[:1]
 
 
@@ -117,3 +118,36 @@ def test_a_certificate_that_is_not_trusted_gets_no_password(gate, local, more):
     result = subprocess.run(words, input="secret\n", capture_output=True, text=True, timeout=60, env=local.environment)
     assert result.returncode == PROTOCOL and "certificate" in result.stderr
     assert gate.log().count("auth failed") == before, "the password was wrong, and nobody has seen it"
+
+
+# sending
+
+def put(local, text, to, sender=library.USER, name=None):
+    """A message in the outbox, as a mail program leaves it."""
+    folder = local.folder / "outbox"
+    for part in ("new", "cur", "tmp"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+    head = f"From: <{sender}>\r\nTo: {', '.join(to)}\r\n".encode()
+    name = name or f"{len(list((folder / 'new').iterdir())) + 1}.put.test"
+    (folder / "tmp" / name).write_bytes((head + text).replace(b"\r\n", b"\n"))
+    (folder / "tmp" / name).rename(folder / "new" / name)
+    return head + text
+
+
+def bodies(gate, user):
+    """What was delivered, without the lines that the server has put in front."""
+    return [text[text.index(b"From: <"):] for text in gate.messages(user)]
+
+
+@pytest.mark.parametrize("tls", [True, False])
+def test_mail_goes_up_and_down_on_one_connection(gate, local, tls):
+    deliver(gate, TEXTS[0])
+    sent = [put(local, b"Subject: up\r\nDate: Mon, 1 Jan 2024 00:00:00 +0000\r\nMessage-ID: <%d@x>\r\n\r\n" % i + b"Hello\r\n" * i,
+                [OTHER]) for i in (1, 2, 100000)]
+    result = local.run("-o", local.folder / "outbox", "--json", tls=tls)
+    said = json.loads(result.stdout)
+    assert said["sent"]["messages"] == 3 and said["received"] == {"messages": 1, "octets": len(TEXTS[0])}
+    assert (said["connections"], said["exit"], said["refused"], said["error"]) == (1, OK, [], None)
+    assert sorted(bodies(gate, OTHER)) == sorted(sent)
+    assert local.messages() == TEXTS[:1]
+    assert list((local.folder / "outbox" / "new").iterdir()) == []

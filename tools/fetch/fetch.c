@@ -1,17 +1,18 @@
-/* Joins the parts of gatepost-fetch.
+/* A run of gatepost-fetch.
  *
- *   dialogue.c   what is said (PURE)          link.c    the connection
- *   mirror.c     the local Maildir            report.c  how it went
+ *   talk.c      one connection: joins      dialogue.c  what is said (PURE)
+ *               the parts on the right     link.c      the connection itself
+ *   deliver.c   --mda                      mirror.c    the local Maildir
+ *   report.c    how it went                sending.c   the outbox
  *
- * Happy path: the Maildir is opened, a connection made, octets carried between it and the dialogue,
- * what has come stored whenever there is nothing more to read. A link that is cut, a server that
- * does not answer and one that is out of order for now are tried again, after a while that grows;
- * all else ends the run with a sentence. However it ends, what has come is kept. */
+ * Happy path: the Maildir is opened, the outbox looked through, one connection made, and all is in
+ * step. A link that is cut, a server that does not answer and what is refused for now are tried
+ * again, after a while that grows; all else ends the run with a sentence. However it ends, what has
+ * come is kept. */
 #include "tools/fetch/fetch.h"
 
 #include <errno.h>
 #include <poll.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
@@ -20,349 +21,222 @@
 #include "gatepost_build.h"
 #include "proxy/base/err.h"
 #include "tools/fetch/backoff.h"
-#include "tools/fetch/dialogue.h"
-#include "tools/fetch/mirror.h"
+#include "tools/fetch/fetch_private.h"
 
-#define IN_BYTES   65536
-#define SILENCE_MS 300000            /* without an octet, where one is due */
-#define WAIT_MS    (1740000 + 60000) /* the same in WAIT */
+#define TRY_AGAIN 256 /* at once; beside the exit codes, which are below */
 
-/* Outcomes of a connection beside exit codes, which are below 128. */
-enum { TRY_AGAIN = 256 };
+/* ---- the Maildir and the outbox ---- */
 
-struct fetch {
-    const struct options *options;
-    const volatile int *stopped;
-    struct report *report;
-    struct mirror mirror;
-    struct dialogue_facts facts;
-    struct dialogue dialogue;
-    struct link *link;
-    bool moved; /* something has come nearer to its end on this connection */
-    bool waiting;
-    bool transient; /* what ended the connection may be over in a while */
-    uint64_t frame_octets;
-};
-
-void fetch_tell(const char *format, ...)
+static int explain_maildir(struct fetch *fetch, int r, const char *words)
 {
-    va_list args;
+    const struct options *options = fetch->options;
+    struct report *report = fetch->report;
 
-    fputs("gatepost-fetch: ", stderr);
-    va_start(args, format);
-    vfprintf(stderr, format, args);
-    va_end(args);
-    fputc('\n', stderr);
-}
-
-/* ---- what the dialogue asks for ---- */
-
-/* An error of the disk, in words. */
-static int local(struct fetch *fetch, int r)
-{
-    if (r < 0 && r != -EPROTO)
-        report_end(fetch->report, EX_IOERR, "%s: %s", fetch->options->maildir, err_text(r));
-    return r;
-}
-
-static int on_greeted(void *context, uint64_t limit_bytes)
-{
-    (void)context;
-    (void)limit_bytes;
-    return 0;
-}
-
-static int on_logged_in(void *context, uint64_t messages, uint64_t octets)
-{
-    (void)context;
-    (void)messages;
-    (void)octets;
-    return 0;
-}
-
-static bool on_where(void *context, struct remote_uid *ret_uid, uint64_t *ret_offset)
-{
-    struct fetch *fetch = context;
-
-    return mirror_where(&fetch->mirror, ret_uid, ret_offset);
-}
-
-static int on_no_such_part(void *context)
-{
-    struct fetch *fetch = context;
-
-    return local(fetch, mirror_no_such_part(&fetch->mirror));
-}
-
-static int on_new_epoch(void *context)
-{
-    struct fetch *fetch = context;
-
-    return local(fetch, mirror_new_epoch(&fetch->mirror));
-}
-
-static int on_frame(void *context, const struct remote_frame *frame)
-{
-    struct fetch *fetch = context;
-
-    fetch->frame_octets = frame->octets;
-    return local(fetch, mirror_frame(&fetch->mirror, frame));
-}
-
-static int on_octets(void *context, struct span octets)
-{
-    struct fetch *fetch = context;
-
-    fetch->moved = true;
-    return local(fetch, mirror_octets(&fetch->mirror, octets));
-}
-
-static int on_whole(void *context, struct remote_uid uid, struct span digest)
-{
-    struct fetch *fetch = context;
-    int r = mirror_whole(&fetch->mirror, uid, digest);
-
-    fetch->moved = true;
     switch (r) {
-    case MIRROR_TAKEN:
-        fetch->report->received.octets += fetch->frame_octets;
-        return 0;
-    case MIRROR_WRONG:
-        return DIALOGUE_AGAIN;
-    case MIRROR_WRONG_TWICE:
-        report_end(fetch->report, EX_PROTOCOL,
-                   "message %08x.%llu came twice with octets that are not what its digest says",
-                   uid.epoch, (unsigned long long)uid.number);
-        return -EBADMSG;
+    case MIRROR_BUSY:
+        return report_end(report, EX_TEMPFAIL, "%s: another gatepost-fetch works on this Maildir",
+                          options->maildir);
+    case MIRROR_OTHER:
+        return report_end(report, EX_CONFIG,
+                          "%s mirrors the mailbox of %s; use another Maildir for %s at %s, or "
+                          "remove %s/gatepost-fetch/mailbox if they are the same",
+                          options->maildir, words, options->user, options->link.host,
+                          options->maildir);
     default:
-        return local(fetch, r);
+        return report->exit != EX_OK ? report->exit /* of the command of --mda */
+                                     : report_end(report, EX_CANTCREAT, "%s", words);
     }
 }
 
-static int on_pulled(void *context)
+static int open_mirror(struct fetch *fetch)
 {
-    struct fetch *fetch = context;
-
-    return local(fetch, mirror_pulled(&fetch->mirror));
-}
-
-static bool on_next_ack(void *context, struct remote_uid *ret_uid)
-{
-    struct fetch *fetch = context;
-
-    return mirror_next_ack(&fetch->mirror, ret_uid);
-}
-
-static int on_synced(void *context)
-{
-    struct fetch *fetch = context;
-
-    return local(fetch, mirror_synced(&fetch->mirror));
-}
-
-static bool on_next_have(void *context, size_t *ret_index, struct span *ret_id)
-{
-    (void)context;
-    (void)ret_index;
-    (void)ret_id;
-    return false;
-}
-
-static int on_next_push(void *context, struct dialogue_push *ret_push)
-{
-    (void)context;
-    (void)ret_push;
-    return DIALOGUE_NONE;
-}
-
-static bool on_more_uploads(void *context)
-{
-    (void)context;
-    return false;
-}
-
-static void on_waiting(void *context, bool begins)
-{
-    struct fetch *fetch = context;
-
-    fetch->waiting = begins;
-}
-
-static const struct dialogue_caller caller = {
-    .greeted = on_greeted,
-    .logged_in = on_logged_in,
-    .where = on_where,
-    .no_such_part = on_no_such_part,
-    .new_epoch = on_new_epoch,
-    .frame = on_frame,
-    .octets = on_octets,
-    .whole = on_whole,
-    .pulled = on_pulled,
-    .next_ack = on_next_ack,
-    .synced = on_synced,
-    .next_have = on_next_have,
-    .next_push = on_next_push,
-    .more_uploads = on_more_uploads,
-    .waiting = on_waiting,
-};
-
-/* ---- carrying octets ---- */
-
-static int cut(struct fetch *fetch, const char *words)
-{
-    fetch->transient = true;
-    return report_end(fetch->report, EX_TEMPFAIL, "%s: %s", fetch->options->link.host, words);
-}
-
-/* Sends what there is to say. DIALOGUE_MORE, or how the connection ends. */
-static int send_output(struct fetch *fetch)
-{
-    int r = DIALOGUE_MORE;
-
-    while (r == DIALOGUE_MORE && dialogue_output(&fetch->dialogue).size > 0) {
-        long sent = link_write(fetch->link, dialogue_output(&fetch->dialogue));
-
-        if (sent == -EAGAIN)
-            break;
-        if (sent < 0) /* what it has said before it closed comes first */
-            return DIALOGUE_MORE;
-        dialogue_sent(&fetch->dialogue, (size_t)sent);
-        r = dialogue_fill(&fetch->dialogue);
-    }
-    return r;
-}
-
-/* Nothing to read: what is whole is stored, then it is time to wait. */
-static int be_idle(struct fetch *fetch)
-{
+    const struct options *options = fetch->options;
+    const struct mirror_options mirror = {
+        .maildir = options->maildir,
+        .user = options->user,
+        .host = options->link.host,
+        .keep = options->keep,
+        .deliver = options->mda ? deliver_to_command : NULL,
+        .context = fetch,
+    };
+    char room[1024];
+    struct text words = TEXT_OVER(room);
     int r;
 
-    if (fetch->mirror.group_count > 0) {
-        r = local(fetch, mirror_commit(&fetch->mirror));
-        return r < 0 ? r : dialogue_fill(&fetch->dialogue);
-    }
-    r = link_wait(fetch->link, dialogue_output(&fetch->dialogue).size > 0, -1,
-                  fetch->waiting ? WAIT_MS : SILENCE_MS);
-    if (r == 0)
-        return cut(fetch, "it has said nothing for a long time");
-    return r == -EINTR || r > 0 ? DIALOGUE_MORE : r;
+    if (fetch->mirror_open)
+        return EX_OK;
+    r = mirror_open(&fetch->mirror, &mirror, &words);
+    fetch->transient = r == -EAGAIN;
+    if (r != 0)
+        return explain_maildir(fetch, r, text_str(&words));
+    fetch->mirror_open = true;
+    return EX_OK;
 }
 
-/* Takes what has come. DIALOGUE_MORE, or how the connection ends. */
-static int take_input(struct fetch *fetch)
+static void close_mirror(struct fetch *fetch)
 {
-    unsigned char in[IN_BYTES];
-    long got = link_read(fetch->link, in, sizeof(in));
+    if (!fetch->mirror_open)
+        return;
+    fetch->report->received.messages += fetch->mirror.messages;
+    mirror_close(&fetch->mirror);
+    fetch->mirror_open = false;
+}
+
+static int open_outbox(struct fetch *fetch)
+{
+    const struct options *options = fetch->options;
+    char account[1024];
     int r;
 
-    if (got == -EAGAIN)
-        return be_idle(fetch);
-    if (got == -EINTR)
-        return DIALOGUE_MORE;
-    if (got <= 0)
-        return cut(fetch, got == 0 ? "it has closed the connection" : err_text((int)got));
-    r = dialogue_feed(&fetch->dialogue, span_of(in, (size_t)got));
-    return r == DIALOGUE_MORE ? dialogue_fill(&fetch->dialogue) : r;
+    snprintf(account, sizeof(account), "%s@%s", options->user, options->link.host);
+    r = sending_open(&fetch->sending, options->outbox, options->sent, account, fetch->report);
+    return r == 0 ? EX_OK
+                  : report_end(fetch->report, EX_CANTCREAT, "%s: the outbox cannot be opened: %s",
+                               options->outbox, err_text(r));
 }
 
-static int converse(struct fetch *fetch)
+static int scan_outbox(struct fetch *fetch)
 {
-    int r = dialogue_fill(&fetch->dialogue);
+    int r = sending_scan(&fetch->sending);
 
-    while (r == DIALOGUE_MORE && !*fetch->stopped) {
-        r = send_output(fetch);
-        if (r == DIALOGUE_MORE)
-            r = take_input(fetch);
-    }
-    return r == DIALOGUE_MORE ? -EINTR : r;
+    return r == 0 ? EX_OK
+                  : report_end(fetch->report, EX_IOERR, "%s: the outbox cannot be read: %s",
+                               fetch->options->outbox, err_text(r));
 }
 
 /* ---- how a connection ends ---- */
 
 static int stop(struct fetch *fetch)
 {
+    fetch->transient = false;
     return fetch->options->watch ? report_end(fetch->report, EX_OK, "%s", "")
                                  : report_end(fetch->report, EX_TEMPFAIL, "stopped by a signal");
+}
+
+static int done(struct fetch *fetch)
+{
+    if (!fetch->sending.later[0])
+        return report_end(fetch->report, EX_OK, "%s", "");
+    fetch->transient = true;
+    return report_end(fetch->report, EX_TEMPFAIL, "not sent yet: %s", fetch->sending.later);
 }
 
 /* An exit code or TRY_AGAIN. */
 static int conclude(struct fetch *fetch, int r)
 {
     const char *host = fetch->options->link.host, *words = fetch->dialogue.words;
+    struct report *report = fetch->report;
 
+    if (report->exit != EX_OK)
+        return report->exit;
     switch (r) {
     case DIALOGUE_DONE:
-        return report_end(fetch->report, EX_OK, "%s", "");
+        return done(fetch);
     case DIALOGUE_AGAIN:
     case -ESTALE:
         return TRY_AGAIN;
     case DIALOGUE_LOGIN:
-        return report_end(fetch->report, EX_NOPERM, "%s refuses the login of %s: %s", host,
+        return report_end(report, EX_NOPERM, "%s refuses the login of %s: %s", host,
                           fetch->options->user, words);
     case DIALOGUE_LATER:
         fetch->transient = true;
-        return report_end(fetch->report, EX_TEMPFAIL, "%s: %s", host, words);
+        return report_end(report, EX_TEMPFAIL, "%s: %s", host, words);
     case DIALOGUE_REFUSED:
-        return report_end(fetch->report, EX_PROTOCOL, "%s refuses: %s", host, words);
+        return report_end(report, EX_PROTOCOL, "%s refuses: %s", host, words);
     case -EPROTO:
-        return report_end(fetch->report, EX_PROTOCOL, "%s does not speak Remote Mail 1: %s", host,
+        return report_end(report, EX_PROTOCOL, "%s does not speak Remote Mail 1: %s", host,
                           words[0] ? words : "messages out of order");
     case -EINTR:
         return stop(fetch);
     default:
-        if (r < 0 && fetch->report->exit == EX_OK)
-            report_end(fetch->report, EX_OSERR, "%s", err_text(r));
-        return fetch->report->exit;
+        return report_end(report, EX_OSERR, "%s", err_text(r));
     }
 }
 
-static int explain_opening(struct fetch *fetch, int r, const char *words)
+static int explain_link(struct fetch *fetch, int r, const char *words)
 {
     const struct link_options *link = &fetch->options->link;
+    struct report *report = fetch->report;
 
     switch (r) {
     case LINK_UNKNOWN:
         fetch->transient = fetch->options->watch;
-        return report_end(fetch->report, EX_NOHOST, "%s is not known: %s", link->host, words);
+        return report_end(report, EX_NOHOST, "%s is not known: %s", link->host, words);
     case LINK_SILENT:
         fetch->transient = true;
-        return report_end(fetch->report, EX_UNAVAILABLE, "%s does not answer on port %s: %s",
-                          link->host, link->port, words);
+        return report_end(report, EX_UNAVAILABLE, "%s does not answer on port %s: %s", link->host,
+                          link->port, words);
     case LINK_UNTRUSTED:
-        return report_end(fetch->report, EX_PROTOCOL, "%s: no TLS with it: %s", link->host, words);
+        return report_end(report, EX_PROTOCOL, "%s: no TLS with it: %s", link->host, words);
     case LINK_BAD_CA:
-        return report_end(fetch->report, EX_CONFIG, "the authorities cannot be read: %s", words);
+        return report_end(report, EX_CONFIG, "the authorities cannot be read: %s", words);
     case -EINTR:
         return stop(fetch);
     default:
-        return report_end(fetch->report, EX_OSERR, "%s", err_text(r));
+        return report_end(report, EX_OSERR, "%s", err_text(r));
     }
 }
 
+static void tell_link(struct fetch *fetch)
+{
+    char room[128];
+    struct text kind = TEXT_OVER(room);
+
+    link_put_kind(fetch->link, &kind);
+    if (fetch->options->verbose)
+        report_tell(fetch->report, "connected to %s, %s", fetch->options->link.host,
+                    text_str(&kind));
+}
+
+/* What has come is stored or kept. `r` is how the connection has ended; what is worse is returned.
+ */
+static int keep_what_came(struct fetch *fetch, int r)
+{
+    int kept = mirror_disconnected(&fetch->mirror);
+
+    if (kept == -EAGAIN) /* deliver_to_command() has said why */
+        r = fetch->report->exit;
+    else if (kept < 0 && (r == EX_OK || r == TRY_AGAIN || fetch->transient)) {
+        fetch->transient = false;
+        r = report_end(fetch->report, EX_IOERR, "%s: %s", fetch->options->maildir, err_text(kept));
+    }
+    if (kept < 0 || fetch->store_failed)
+        close_mirror(fetch); /* to be opened anew, and looked through */
+    return r;
+}
+
 /* An exit code or TRY_AGAIN. */
-static int connect_once(struct fetch *fetch)
+static int talk_once(struct fetch *fetch)
 {
     char room[512];
     struct text words = TEXT_OVER(room);
-    int r, kept;
+    int r = link_open(&fetch->options->link, &fetch->link, &words);
 
-    fetch->report->exit = EX_OK;
-    fetch->moved = fetch->waiting = fetch->transient = false;
-    r = link_open(&fetch->options->link, &fetch->link, &words);
     if (r != 0)
-        return explain_opening(fetch, r, text_str(&words));
+        return explain_link(fetch, r, text_str(&words));
     fetch->report->connections++;
-    mirror_connected(&fetch->mirror);
-    dialogue_init(&fetch->dialogue, &fetch->facts, &caller, fetch);
-    r = conclude(fetch, converse(fetch));
-    dialogue_deinit(&fetch->dialogue);
+    tell_link(fetch);
+    r = conclude(fetch, talk(fetch));
     link_close(fetch->link);
-    kept = mirror_disconnected(&fetch->mirror);
-    if (kept < 0 && r != EX_IOERR) {
-        fetch->transient = false;
-        local(fetch, kept);
-        return EX_IOERR;
-    }
+    return keep_what_came(fetch, r);
+}
+
+static int connect_once(struct fetch *fetch)
+{
+    int r;
+
+    report_end(fetch->report, EX_OK, "%s", "");
+    fetch->moved = fetch->waiting = fetch->transient = fetch->receiving = false;
+    fetch->store_failed = false;
+    r = open_mirror(fetch);
+    if (r == EX_OK)
+        r = scan_outbox(fetch);
+    if (r == EX_OK)
+        r = talk_once(fetch);
+    if (fetch->sending.kept > fetch->kept_before)
+        fetch->moved = true;
+    fetch->kept_before = fetch->sending.kept;
+    sending_rest(&fetch->sending);
     return r;
 }
 
@@ -370,21 +244,16 @@ static int connect_once(struct fetch *fetch)
 
 static void wait_a_while(struct fetch *fetch, unsigned failures)
 {
-    uint32_t random = 0;
-    uint32_t ms;
+    uint32_t random = 0, ms;
 
     if (getrandom(&random, sizeof(random), 0) != sizeof(random))
         random = 0;
     ms = backoff_ms(failures, random);
     if (fetch->options->verbose)
-        fetch_tell("%s; trying again in %u s", fetch->report->error, (ms + 999) / 1000);
+        report_tell(fetch->report, "%s; trying again in %u s", fetch->report->error,
+                    (ms + 999) / 1000);
     if (!*fetch->stopped)
         poll(NULL, 0, (int)ms);
-}
-
-static bool may_retry(const struct fetch *fetch, unsigned failures)
-{
-    return fetch->options->watch || failures <= fetch->options->retries;
 }
 
 static void connect_until_done(struct fetch *fetch)
@@ -397,7 +266,8 @@ static void connect_until_done(struct fetch *fetch)
         if (r != TRY_AGAIN && !fetch->transient)
             return;
         failures = fetch->moved ? 1 : failures + 1;
-        if (!may_retry(fetch, failures)) {
+        if (!fetch->options->watch && failures > fetch->options->retries &&
+            (r != TRY_AGAIN || failures > 1)) {
             if (r == TRY_AGAIN)
                 report_end(fetch->report, EX_TEMPFAIL, "%s: no way on", fetch->options->link.host);
             return;
@@ -411,34 +281,34 @@ static void connect_until_done(struct fetch *fetch)
     }
 }
 
-static int open_mirror(struct fetch *fetch)
+/* What is out of the outbox for good is the one thing that no later run tells of. */
+static void tell_refusals(struct fetch *fetch)
 {
-    const struct options *options = fetch->options;
-    const struct mirror_options mirror = {
-        .maildir = options->maildir,
-        .user = options->user,
-        .host = options->link.host,
-        .keep = options->keep,
-    };
-    char room[1024];
-    struct text words = TEXT_OVER(room);
-    int r = mirror_open(&fetch->mirror, &mirror, &words);
+    const struct report *report = fetch->report;
 
-    switch (r) {
-    case 0:
-        return 0;
-    case MIRROR_BUSY:
-        return report_end(fetch->report, EX_TEMPFAIL,
-                          "%s: another gatepost-fetch works on this Maildir", options->maildir);
-    case MIRROR_OTHER:
-        return report_end(fetch->report, EX_CONFIG,
-                          "%s mirrors the mailbox %s; use another Maildir for %s at %s, or remove "
-                          "%s/gatepost-fetch/mailbox if both are the same",
-                          options->maildir, text_str(&words), options->user, options->link.host,
-                          options->maildir);
-    default:
-        return report_end(fetch->report, EX_CANTCREAT, "%s", text_str(&words));
-    }
+    if (report->refusal_count > 0 && (report->exit == EX_OK || report->exit == EX_TEMPFAIL))
+        report_end(fetch->report, EX_DATAERR, "%zu message%s will not be sent: see %s/.Failed",
+                   report->refusal_count, report->refusal_count == 1 ? "" : "s",
+                   fetch->options->outbox);
+}
+
+static void run(struct fetch *fetch, struct span password)
+{
+    if (open_mirror(fetch) != EX_OK && !fetch->transient)
+        return;
+    if (open_outbox(fetch) != EX_OK)
+        return;
+    fetch->facts = (struct dialogue_facts){
+        .agent = "gatepost-fetch/" GATEPOST_VERSION,
+        .mirror = fetch->mirror.id,
+        .user = span_of_text(fetch->options->user),
+        .password = password,
+        .one_flight = !fetch->options->link.plain,
+        .sync = !fetch->options->keep,
+        .watch = fetch->options->watch,
+    };
+    connect_until_done(fetch);
+    tell_refusals(fetch);
 }
 
 void fetch_run(const struct options *options, struct span password, const volatile int *stopped,
@@ -453,19 +323,8 @@ void fetch_run(const struct options *options, struct span password, const volati
     fetch->options = options;
     fetch->stopped = stopped;
     fetch->report = report;
-    if (open_mirror(fetch) == 0) {
-        fetch->facts = (struct dialogue_facts){
-            .agent = "gatepost-fetch/" GATEPOST_VERSION,
-            .mirror = fetch->mirror.id,
-            .user = span_of_text(options->user),
-            .password = password,
-            .one_flight = !options->link.plain,
-            .sync = !options->keep,
-            .watch = options->watch,
-        };
-        connect_until_done(fetch);
-        report->received.messages = fetch->mirror.messages;
-        mirror_close(&fetch->mirror);
-    }
+    run(fetch, password);
+    sending_close(&fetch->sending);
+    close_mirror(fetch);
     free(fetch);
 }

@@ -10,7 +10,4 @@
 void fetch_run(const struct options *options, struct span password, const volatile int *stopped,
                struct report *report);
 
-/* A sentence for standard error, where it is no fault that ends the run. */
-void fetch_tell(const char *format, ...) __attribute__((format(printf, 1, 2)));
-
 #endif

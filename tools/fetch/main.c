@@ -1,10 +1,14 @@
-/* gatepost-fetch: keeps a local Maildir in step with a mailbox (remote-mail(7)).
+/* gatepost-fetch: keeps a local Maildir in step with a mailbox, and sends an outbox
+ * (remote-mail(7)).
  *
- *   options.c    the command line               link.c       the connection, TLS
- *   fetch.c      a run: joins the rest          dialogue.c   what is said on it (PURE)
- *   mirror.c     the local Maildir              mirror_open.c  what a killed run has left
- *   incoming.c   one message on its way         journal.c    what must outlive a crash
- *   stored.c     what the server may delete     report.c     how it went
+ *   options.c      the command line          password.c     the password
+ *   fetch.c        a run, its retries        report.c       how it went
+ *   talk.c         one connection            dialogue.c     what is said on it (PURE)
+ *   link.c         TCP and TLS               progress.c     the line at a terminal
+ *   mirror.c       the local Maildir         mirror_open.c  what a killed run has left
+ *   incoming.c     one message on its way    journal.c      what must outlive a crash
+ *   stored.c       what the server may       deliver.c      --mda, by mda.c
+ *                  delete (PURE)             sending.c      uploads, from outbox.c
  *
  * Happy path: options, password, run, summary. Ends with a code of sysexits(3) and, unless it is 0,
  * one sentence on standard error. */
@@ -54,36 +58,58 @@ static int get_password(const struct options *options, char *into, struct text *
     return password_ask(prompt, into, words);
 }
 
-static void summarize(const struct options *options, const struct report *report)
+static void put_count(struct text *text, const char *verb, const struct report_count *count)
 {
-    if (options->quiet || !(options->verbose || isatty(STDERR_FILENO)))
+    text_printf(text, "%s %llu message%s", verb, (unsigned long long)count->messages,
+                count->messages == 1 ? "" : "s");
+    if (count->octets == 0)
         return;
-    fetch_tell("%llu received, %llu sent", (unsigned long long)report->received.messages,
-               (unsigned long long)report->sent.messages);
+    text_puts(text, " (");
+    progress_put_octets(text, count->octets);
+    text_puts(text, ")");
+}
+
+static void summarize(const struct options *options, struct report *report)
+{
+    char room[256];
+    struct text text = TEXT_OVER(room);
+
+    if (report->error[0])
+        report_tell(report, "%s", report->error);
+    if (options->json && report_print_json(report, options->host, options->user) < 0)
+        report_end(report, EX_IOERR, "standard output cannot be written");
+    if (options->quiet || options->json || !(options->verbose || isatty(STDERR_FILENO)))
+        return;
+    put_count(&text, "received", &report->received);
+    put_count(&text, ", sent", &report->sent);
+    report_tell(report, "%s", text_str(&text));
 }
 
 int main(int argc, char **argv)
 {
     struct options options;
-    struct report report = { .exit = EX_OK };
+    struct report report;
     char password[PASSWORD_ROOM], room[512];
     struct text words = TEXT_OVER(room);
+    int code;
 
     options_parse(&options, argc, argv);
     umask(077);
     catch_signals();
+    report_begin(&report, options.quiet);
     if (options.link.plain)
-        fetch_tell("--plain: without TLS everybody on the way to %s can read the password and "
-                   "all mail",
-                   options.host);
+        report_tell(&report,
+                    "--plain: without TLS everybody on the way to %s can read the password and "
+                    "all mail, and change it",
+                    options.host);
     if (get_password(&options, password, &words) < 0)
         report_end(&report, EX_NOPERM, "no password: %s", text_str(&words));
     else
         fetch_run(&options, span_of_text(password), &stopped, &report);
     explicit_bzero(password, sizeof(password));
-    if (report.error[0])
-        fetch_tell("%s", report.error);
     summarize(&options, &report);
+    code = report.exit;
+    report_free(&report);
     options_free(&options);
-    return report.exit;
+    return code;
 }

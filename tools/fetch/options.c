@@ -36,6 +36,8 @@ enum {
 static const struct argp_option option_table[] = {
     { "user", 'u', "NAME", 0, "Log in as NAME (default: your login name)", 0 },
     { "maildir", 'm', "DIR", 0, "The Maildir that mirrors the mailbox (default: ~/Maildir)", 0 },
+    { "outbox", 'o', "DIR", 0, "Send the messages of this Maildir (default: MAILDIR/.Outbox)", 0 },
+    { "sent", OPTION_SENT, "DIR", 0, "Put what has been sent into this Maildir", 0 },
     { "keep", OPTION_KEEP, NULL, 0, "Leave the mail on the server", 0 },
     { "watch", OPTION_WATCH, NULL, 0, "Stay, and wait for new mail", 0 },
     { "mda", OPTION_MDA, "COMMAND", 0, "Hand each message to COMMAND instead of the Maildir", 0 },
@@ -194,6 +196,12 @@ static error_t parse_value(int key, char *value, struct argp_state *state)
     case 'm':
         set_path(&options->maildir, value);
         return 0;
+    case 'o':
+        set_path(&options->outbox, value);
+        return 0;
+    case OPTION_SENT:
+        options->sent = value;
+        return 0;
     case OPTION_MDA:
         options->mda = value;
         return 0;
@@ -264,7 +272,7 @@ void options_parse(struct options *options, int argc, char **argv)
         .options = option_table,
         .parser = parse_option,
         .args_doc = "HOST[:PORT]",
-        .doc = "Fetches the mail of a mailbox into a Maildir.\v"
+        .doc = "Fetches the mail of a mailbox into a Maildir, and sends the mail of an outbox.\v"
                "See gatepost-fetch(1).",
     };
 

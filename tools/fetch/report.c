@@ -1,8 +1,64 @@
-/* What a run has done. Nothing here can fail. */
+/* What a run has done. Happy path: counted, told once at the end. What cannot be kept for lack of
+ * memory has been told already. */
 #include "tools/fetch/report.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+static long long now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
+}
+
+void report_begin(struct report *report, bool quiet)
+{
+    *report = (struct report){ .begun_ms = now_ms() };
+    progress_init(&report->progress, STDERR_FILENO, quiet);
+}
+
+void report_free(struct report *report)
+{
+    for (size_t i = 0; i < report->refusal_count; i++) {
+        free(report->refusals[i].file);
+        free(report->refusals[i].reason);
+    }
+    free(report->refusals);
+    report->refusals = NULL;
+    report->refusal_count = 0;
+}
+
+void report_tell(struct report *report, const char *format, ...)
+{
+    va_list args;
+
+    progress_clear(&report->progress);
+    fputs("gatepost-fetch: ", stderr);
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    fputc('\n', stderr);
+}
+
+void report_refusal(struct report *report, const char *file, const char *reason)
+{
+    struct report_refusal *grown =
+        realloc(report->refusals, (report->refusal_count + 1) * sizeof(*grown));
+
+    report_tell(report, "%s will not be sent: %s", file, reason);
+    if (!grown)
+        return;
+    report->refusals = grown;
+    grown[report->refusal_count++] = (struct report_refusal){ strdup(file), strdup(reason) };
+}
 
 int report_end(struct report *report, int code, const char *format, ...)
 {
@@ -13,4 +69,52 @@ int report_end(struct report *report, int code, const char *format, ...)
     va_end(args);
     report->exit = code;
     return code;
+}
+
+static json_t *count_json(const struct report_count *count)
+{
+    return json_pack("{s:I, s:I}", "messages", (json_int_t)count->messages, "octets",
+                     (json_int_t)count->octets);
+}
+
+/* What is no UTF-8 (an argument may be) is escaped. */
+static json_t *string_json(const char *string)
+{
+    char room[1024];
+    struct text escaped = TEXT_OVER(room);
+    json_t *value = string ? json_string(string) : json_null();
+
+    if (value)
+        return value;
+    text_put_escaped(&escaped, span_of_text(string), sizeof(room) / 4 - 4);
+    return json_string(text_str(&escaped));
+}
+
+static json_t *refusals_json(const struct report *report)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < report->refusal_count; i++)
+        json_array_append_new(list,
+                              json_pack("{s:o, s:o}", "file", string_json(report->refusals[i].file),
+                                        "reason", string_json(report->refusals[i].reason)));
+    return list;
+}
+
+int report_print_json(const struct report *report, const char *host, const char *user)
+{
+    double seconds = (double)(now_ms() - report->begun_ms) / 1000;
+    json_t *object =
+        json_pack("{s:o, s:o, s:o, s:o, s:o, s:i, s:f, s:i, s:o}", "host", string_json(host),
+                  "user", string_json(user), "received", count_json(&report->received), "sent",
+                  count_json(&report->sent), "refused", refusals_json(report), "connections",
+                  (int)report->connections, "seconds", seconds, "exit", report->exit, "error",
+                  string_json(report->error[0] ? report->error : NULL));
+    int r = object && json_dumpf(object, stdout, JSON_COMPACT | JSON_REAL_PRECISION(6)) == 0 &&
+                    putchar('\n') != EOF && fflush(stdout) == 0
+                ? 0
+                : -EIO;
+
+    json_decref(object);
+    return r;
 }
