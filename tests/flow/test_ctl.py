@@ -666,12 +666,10 @@ def break_certificate(gate):
 
 def break_port(gate):
     """Somebody else has it."""
-    taken = socket.create_server(("127.0.0.1", 0))
-    gate.sections["listen extra"] = {"port": taken.getsockname()[1] - gate.offset, "protocol": "pop3", "backend": "pop3",
-                                     "bind": "127.0.0.1"}
+    gate.held = socket.create_server(("127.0.0.1", gate.port(2525)))
+    gate.sections["listen extra"] = {"port": 2525, "protocol": "pop3", "backend": "pop3"}
     gate.write_ini()
-    gate.held = taken
-    return f"{taken.getsockname()[1]}"
+    return f"{gate.port(2525)}"
 
 
 @pytest.mark.parametrize("break_it", [break_certificate, break_port])
