@@ -185,7 +185,15 @@ def test_explain_of_a_name_that_is_section_and_key_tells_both():
     assert {("tls", "min_version"), ("listen", "tls"), ("backend", "tls")} <= set(told)
 
 
-# the manual page of the program
+# manual pages
+
+def test_no_manual_page_has_a_fault():
+    tree = [path for folder in ("proxy", "backends", "tools") for path in (library.ROOT / folder).rglob("*.[1578]")]
+    pages = [*tree, COMPLETION.parents[1] / "gatepost.ini.5"]
+    assert {"gatepost.8", "gatepostctl.8", "gatepost-user.8", "remote-mail.7"} < {path.name for path in pages}
+    result = subprocess.run(["mandoc", "-T", "lint", "-W", "warning", *pages], capture_output=True, text=True, timeout=60)
+    assert (result.returncode, result.stdout) == (0, "")
+
 
 def manual():
     """gatepost(8) as text, with plain hyphens."""
