@@ -104,10 +104,9 @@ bool remote_frame_read_head(struct span line, struct remote_frame *ret_frame)
     if (!span_equal(take_word(&line), SPAN_LIT("M")) ||
         !remote_uid_parse(take_word(&line), false, &frame.uid))
         return false;
-    if (!parse_number(take_word(&line), &frame.octets) ||
-        !parse_number(take_word(&line), &frame.offset))
+    if (!parse_number(take_word(&line), &frame.octets) || !parse_number(line, &frame.offset))
         return false;
-    if (line.size > 0 || frame.octets > INT64_MAX || frame.offset > frame.octets)
+    if (frame.octets > INT64_MAX || frame.offset > frame.octets)
         return false;
     *ret_frame = frame;
     return true;
@@ -116,15 +115,13 @@ bool remote_frame_read_head(struct span line, struct remote_frame *ret_frame)
 bool remote_frame_read_tail(struct span line, struct remote_uid uid, struct span *ret_digest)
 {
     struct remote_uid told;
-    struct span digest;
 
     if (!span_equal(take_word(&line), SPAN_LIT("S")) ||
         !remote_uid_parse(take_word(&line), false, &told))
         return false;
-    digest = take_word(&line);
-    if (line.size > 0 || !remote_uid_equal(told, uid) || !remote_is_hex(digest, REMOTE_DIGEST_MAX))
+    if (!remote_uid_equal(told, uid) || !remote_is_hex(line, REMOTE_DIGEST_MAX))
         return false;
-    *ret_digest = digest;
+    *ret_digest = line;
     return true;
 }
 
