@@ -17,7 +17,9 @@ import clients
 import gatepost as library
 import messages
 import proc
+from ctl import Ctl
 from ports import PORTS
+from upgradable import Orphan
 from wire import Wire
 
 UNITS = library.ROOT / "conf" / "systemd"
@@ -156,7 +158,7 @@ def rights(pid, which="CapPrm"):
 
 
 @pytest.mark.parametrize("drop_in", ["", "embedded.conf"])
-def test_mail_goes_through_with_no_more_than_the_unit_allows(drop_in):
+def test_mail_goes_through_with_no_more_than_the_unit_allows(drop_in, heir_of_orphans):
     unit = settings_of_unit((UNITS / "gatepost.service.in").read_text())
     if drop_in:
         for key, values in settings_of_unit((UNITS / drop_in).read_text()).items():
@@ -176,6 +178,13 @@ def test_mail_goes_through_with_no_more_than_the_unit_allows(drop_in):
                 for one in clients.fetch_all(gate, "pop3s", "implicit")] == [""]
         gate.kill(gate.workers()[0])
         gate.wait_for_log("serves again")
+        assert "has changed" in Ctl(gate).good("reload")
+        before = gate.process
+        gate.process = Orphan(Ctl(gate).json("upgrade")["pid"], gate.log)
+        assert before.wait(30) == 0
+        assert {rights(pid) for pid in gate.workers() + gate.smtpd() + gate.pop3d()} == {0}
+        clients.send(gate, "smtp", "starttls", message)
+        assert len(clients.fetch_all(gate, "pop3", "starttls")) == 1
         gate.stop()
         traced = (gate.folder / "strace").read_text()
     finally:
