@@ -160,6 +160,8 @@ void operator_put_status(struct json_out *json, const struct supervisor *supervi
     json_out_text(json, "phase", phase_words(supervisor->phase));
     json_out_number(json, "pid", (uint64_t)getpid());
     put_since(json, "started", "started_s", supervisor->started);
+    if (supervisor->upgrade.former > 0)
+        json_out_number(json, "former_pid", (uint64_t)supervisor->upgrade.former);
     put_configuration(json, supervisor);
     put_reload(json, supervisor);
     json_out_text(json, "log_level", log_level_name(log_current_level()));

@@ -8,7 +8,8 @@
 
 struct supervisor;
 
-/* "phase", "pid", "started", "started_s", "configuration": { "number", "loaded", "loaded_s", "file"
+/* "phase", "pid", "started", "started_s", "former_pid", "configuration": { "number", "loaded",
+ * "loaded_s", "file"
  * }, "reload": { "number", "when", "when_s", "outcome", "words" }, "log_level", "lost_log_lines",
  * "listeners": [ { "name", "number", "protocol", "tls", "open", "addresses", "why" } ], "embedded":
  * [ { "name", "pid", "up_s", "state" } ]. `stats`: STATS_WORKERS_MAX of them. */

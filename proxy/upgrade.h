@@ -43,6 +43,9 @@ struct upgrade {
     /* Of the process before this one. */
     int before; /* the channel to it; -1: none, or not any more */
     uv_poll_t *before_poll;
+    pid_t former;  /* it, while it runs; 0: it does not, or is not known */
+    int former_fd; /* of that process (pidfd_open(2)) */
+    uv_poll_t *former_poll;
     bool told;     /* it knows that all serve */
     bool orphaned; /* it ended before that */
 };

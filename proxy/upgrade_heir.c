@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "proxy/base/err.h"
@@ -98,6 +99,32 @@ static bool read_variable(const char *value, int *ret_channel, size_t *ret_from_
     return true;
 }
 
+static void former_ended(uv_poll_t *poll, int status, int events)
+{
+    struct supervisor *supervisor = poll->data;
+
+    (void)status;
+    (void)events;
+    supervisor->upgrade.former = 0;
+    upgrade_close_channel(&supervisor->upgrade.former_fd, &supervisor->upgrade.former_poll);
+}
+
+/* For the operator: it has sessions that are not ours. Where it cannot be watched, nothing is said
+ * of it. */
+static void watch_former(struct supervisor *supervisor)
+{
+    struct upgrade *upgrade = &supervisor->upgrade;
+    pid_t parent = getppid();
+
+    upgrade->former_fd = (int)syscall(SYS_pidfd_open, parent, 0);
+    if (upgrade->former_fd < 0)
+        return;
+    if (upgrade_open_poll(supervisor, upgrade->former_fd, former_ended, &upgrade->former_poll) < 0)
+        upgrade_close_channel(&upgrade->former_fd, &upgrade->former_poll);
+    else
+        upgrade->former = parent;
+}
+
 static int inherit(struct supervisor *supervisor, int channel, size_t from_manager)
 {
     int r = activation_init_upgrade(from_manager, &supervisor->activation);
@@ -109,6 +136,7 @@ static int inherit(struct supervisor *supervisor, int channel, size_t from_manag
     log_line(LOG_LEVEL_INFO, "upgrade: takes over %zu sockets", supervisor->activation.count);
     fcntl(channel, F_SETFD, FD_CLOEXEC);
     supervisor->upgrade.before = channel;
+    watch_former(supervisor);
     return upgrade_open_poll(supervisor, channel, before_came, &supervisor->upgrade.before_poll);
 }
 
@@ -120,7 +148,7 @@ int upgrade_init(struct supervisor *supervisor)
     int channel;
     bool heir = value && read_variable(value, &channel, &from_manager);
 
-    *upgrade = (struct upgrade){ .channel = -1, .before = -1 };
+    *upgrade = (struct upgrade){ .channel = -1, .before = -1, .former_fd = -1 };
     uv_timer_init(&supervisor->loop, &upgrade->timer);
     upgrade->timer.data = supervisor;
     unsetenv(UPGRADE_CHANNEL);
@@ -134,6 +162,7 @@ void upgrade_deinit(struct supervisor *supervisor)
 
     upgrade_close_channel(&upgrade->channel, &upgrade->poll);
     upgrade_close_channel(&upgrade->before, &upgrade->before_poll);
+    upgrade_close_channel(&upgrade->former_fd, &upgrade->former_poll);
     free(upgrade->embedded);
     upgrade->embedded = NULL;
     upgrade_forget_program();

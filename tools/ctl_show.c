@@ -132,6 +132,9 @@ static void show_head(const json_t *document)
     printf("), process %" JSON_INTEGER_FORMAT ", log level %s", number_of(document, "pid"),
            text_of(document, "log_level"));
     show_lost_lines(document);
+    if (number_of(document, "former_pid") > 0)
+        printf("process %" JSON_INTEGER_FORMAT ", of before the upgrade, ends with its sessions\n",
+               number_of(document, "former_pid"));
     printf("configuration %" JSON_INTEGER_FORMAT ", loaded ", number_of(configuration, "number"));
     put_time(number_of(configuration, "loaded"), stdout);
     fputs(" from ", stdout);

@@ -294,19 +294,25 @@ def test_a_new_process_whose_predecessor_is_killed_serves_alone():
 # asked for by gatepostctl
 
 
-def test_gatepostctl_upgrade_ends_when_the_new_process_can_be_asked():
+def test_gatepostctl_upgrade_ends_when_the_new_process_can_be_asked_and_status_names_the_one_before_it():
     with Upgradable() as gate:
-        witness = into_data(gate, "smtp")
+        ctl, witness = Ctl(gate), into_data(gate, "smtp")
+        assert "former_pid" not in ctl.json("status")
         for _ in range(2):
             before = gate.process
-            answer = Ctl(gate).json("upgrade")
+            answer = ctl.json("upgrade")
             assert answer["words"] == f"process {answer['pid']} has taken over" and answer["pid"] != before.pid
-            assert Ctl(gate).json("status")["pid"] == answer["pid"]
+            assert ctl.json("status")["pid"] == answer["pid"]
             gate.adopt(answer["pid"])
-        witness.send(messages.stuffed(messages.trap_message(8192)))
-        witness.expect("250")
-        witness.quit()
-        assert Ctl(gate).good("status").startswith("Gatepost ")
+            if witness:
+                assert ctl.json("status")["former_pid"] == before.pid
+                assert f"\nprocess {before.pid}, of before the upgrade, ends with its sessions\n" in ctl.good("status")
+                assert ctl.sessions() == {}
+                witness.send(messages.stuffed(messages.trap_message(8192)))
+                witness.expect("250")
+                witness = witness.quit()
+            assert before.wait(30) == 0
+            proc.wait_until(lambda: "former_pid" not in ctl.json("status"), 20, "nobody of before is named any more")
 
 
 @pytest.mark.parametrize("name", ["it exits", "it is gone"])
