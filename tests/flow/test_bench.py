@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import socket
 import subprocess
 import threading
@@ -15,7 +16,8 @@ import pytest
 import gatepost as library
 import proc
 
-RUN = library.ROOT / "tools" / "bench" / "run"
+BENCH = library.ROOT / "tools" / "bench"
+RUN = BENCH / "run"
 PROGRAMS = pathlib.Path(os.environ.get("GATEPOST_BUILD", library.ROOT / "build" / "check")) / "tools" / "bench"
 KIB = 1024
 
@@ -31,13 +33,14 @@ CONNECTIONS = ("--idle", "20", "--stalled", "5", "--neighbours", "20", "--burst"
 
 @pytest.mark.seconds(600)
 def test_the_command_measures_gatepost_beside_another_proxy(folder):
-    out = folder / "results"
+    out = folder / "results.jsonl"
     done = subprocess.run([RUN, "--peers", "gatepost,hitch", "--cases", ",".join(CASES), "--rounds", "1", "--seconds", "0.1",
                            "--warmup", "0.1", "--operations", "10", "--processes", "2", "--results", out, *CONNECTIONS],
                           capture_output=True, text=True, timeout=590)
     said = done.stdout + done.stderr
     assert done.returncode == 0, said
-    results = [json.loads(line) for line in out.read_text().splitlines()]
+    about, *results = map(json.loads, out.read_text().splitlines())
+    assert "--operations 10" in about["about"]
     assert [result for result in results if result["errors"]] == []
     for case, labels in CASES.items():
         rounds = [result for result in results if result["case"] == case]
@@ -48,14 +51,30 @@ def test_the_command_measures_gatepost_beside_another_proxy(folder):
     assert all(result["held"] == held[result["case"]] for result in results if result["case"] in held)
     assert all(result["served"] + result["refused"] == result["connections"] for result in results if "served" in result
                and result["case"].startswith("burst"))
+    check_report(out, folder)
+
+
+def check_report(results, folder):
+    """Tables and plots of a run, written beside a copy of the README; a second time nothing changes."""
+    readme = folder / "README.md"
+    shutil.copy(BENCH / "README.md", readme)
+    for _ in range(2):
+        subprocess.run(["/usr/bin/python3", "-B", BENCH / "report.py", results, folder], check=True, timeout=100)
+        text = readme.read_text()
+        assert text.count("tools/bench/run --peers gatepost,hitch") == 1 and text.count("## Files") == 1
+        for group in ("sessions", "messages", "lone", "memory", "workers", "scale", "burst"):
+            assert (folder / "results" / f"{group}.svg").read_text().rstrip().endswith("</svg>")
+            assert f"![{group}](results/{group}.svg)" in text and (folder / "results" / f"{group}.md").exists()
+        for words in ("(`retr-4k`) |", "`stalled`, 5: KiB each", "two workers of one", "`burst-tls`: without an answer"):
+            assert words in text
 
 
 def test_system_calls_are_counted(folder):
-    out = folder / "results"
+    out = folder / "results.jsonl"
     done = subprocess.run([RUN, "--peers", "gatepost", "--cases", "ping", "--rounds", "0", "--strace", "--seconds", "0.1",
                            "--results", out], capture_output=True, text=True, timeout=110)
     assert done.returncode == 0, done.stdout + done.stderr
-    calls = json.loads(out.read_text())["calls"]
+    calls = json.loads(out.read_text().splitlines()[1])["calls"]
     assert 1 < calls["total"] < 40 and calls["write"] >= 1.9  # a command to the server, its reply to the client
 
 

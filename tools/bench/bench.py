@@ -1,6 +1,7 @@
 """Runs the cases against the proxies in interleaved rounds and prints the tables. Started by tools/bench/run."""
 import argparse
 import json
+import os
 import pathlib
 import resource
 import shutil
@@ -9,8 +10,10 @@ import tempfile
 import time
 
 import cases
+import goals
 import measure
 import measure_scale
+import report
 import tables
 from lab import PEERS, Failure, Lab, bring_loopback_up, capabilities
 
@@ -47,8 +50,10 @@ def read_arguments():
     add("--proxy-cpus", default="0", help="where a proxy with one worker runs (0)")
     add("--load-cpus", default="1", help="where load and server run (1)")
     add("--all-cpus", default="0,1", help="where a proxy with two workers runs (0,1)")
+    add("--write", action="store_true", help="put tables and plots into tools/bench/results and README.md")
     add("--build", help="folder with the programs")
-    add("--results", type=pathlib.Path, help="a file that gets every result as a line of JSON")
+    add("--results", type=pathlib.Path,
+        help="a file that gets every result as a line of JSON, behind one that tells of the run")
     return parser.parse_args()
 
 
@@ -56,13 +61,14 @@ class Bench:
     def __init__(self, options, chosen, lab):
         self.options, self.chosen, self.lab = options, chosen, lab
         self.results = []
+        self.about = report.about(sys.argv[1:])
+        self.out = open(options.results or os.devnull, "w", buffering=1)
+        self.out.write(json.dumps({"about": self.about}) + "\n")
 
     def note(self, case, name, result):
         result = {**result, "case": case.name, "label": name}
         self.results.append(result)
-        if self.options.results:
-            with open(self.options.results, "a") as out:
-                out.write(json.dumps(result) + "\n")
+        self.out.write(json.dumps(result) + "\n")
         cost = result.get(case.cost, result.get("kib_per_connection", 0))
         counted = f" calls {result['calls']['total']}" if "calls" in result else ""
         print(f"{case.name:14} {name:14} {cost:10.2f}{counted} errors {result.get('errors')} "
@@ -103,7 +109,8 @@ class Bench:
                     self.note(case, name, result)
 
     def burst(self, case):
-        self.rounds(case, measure_scale.burst, self.options.burst if case.name == "burst-plain" else self.options.burst_tls)
+        count = self.options.burst if case.name == "burst-plain" else self.options.burst_tls
+        self.rounds(case, measure_scale.burst, count)
 
     def bulk(self, case):
         self.rounds(case, measure_scale.bulk)
@@ -115,7 +122,7 @@ class Bench:
 
 def print_tables(results):
     for group in tables.groups_of(results):
-        print(f"\n## {group}\n\n{tables.group_text(group, results)}")
+        print(f"\n## {group}\n\n{tables.group_text(group, results)}\n{goals.goal_table(group, results)}")
     summary = tables.summary(results)
     if summary:
         print(f"\n## Gatepost and the best other\n\n{summary}")
@@ -151,6 +158,8 @@ def main():
             lab.close()
         shutil.rmtree(folder)
     print_tables(bench.results)
+    if options.write:
+        report.write(bench.results, bench.about)
     print(f"\n{time.monotonic() - begin:.0f} s")
     return 1 if any(result.get("errors") for result in bench.results) else 0
 

@@ -138,5 +138,9 @@ def summary(results):
     return table(heads, lines) if lines else ""
 
 
+def group_of(result):
+    return BY_NAME[result["case"]].group
+
+
 def groups_of(results):
-    return dict.fromkeys(BY_NAME[result["case"]].group for result in results)
+    return dict.fromkeys(map(group_of, results))
