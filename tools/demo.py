@@ -3,11 +3,9 @@
 Only Python's standard library. Fails, with words and exit code 1, where gatepost does not start (its own log tells
 why) or where any of the tried ways through the six ports does not work."""
 import argparse
-import base64
 import collections
 import concurrent.futures
 import ctypes
-import hashlib
 import os
 import pathlib
 import poplib
@@ -209,64 +207,11 @@ class Program:
 
 # The proof
 
-class RemoteMail:
-    """A client of remote-mail(7) that is just large enough for the proof: one message up, all of them down."""
-
-    def __init__(self, sock):
-        self.sock, self.file = sock, sock.makefile("rb")
-        self.ask(f"RM/1 demo/1 id={secrets.token_hex(8)}")
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.file.close()
-        self.sock.close()
-
-    def line(self):
-        line = self.file.readline(513)
-        if not line.endswith(b"\r\n"):
-            raise Failure("the server ended the connection")
-        return line[:-2].decode()
-
-    def ask(self, request, behind=b""):
-        self.sock.sendall(request.encode() + b"\r\n" + behind)
-        reply = self.line()
-        if not reply.startswith("+ "):
-            raise Failure(reply)
-        return reply
-
-    def login(self, user, password):
-        self.ask("AUTH PLAIN " + base64.b64encode(f"\0{user}\0{password}".encode()).decode())
-
-    def push(self, sender, recipient, message):
-        envelope = f"FROM:<{sender}>\r\nTO:<{recipient}>\r\n\r\n".encode()
-        self.ask(f"PUSH {secrets.token_hex(16)} {len(message)} {hashlib.sha256(message).hexdigest()}",
-                 envelope + message)
-
-    def frame(self, head):
-        _, _, octets, _ = head.split()
-        message = self.file.read(int(octets))
-        self.line()  # what ends the octets
-        if self.line().split()[-1] != hashlib.sha256(message).hexdigest():
-            raise Failure("a message came with another digest")
-        return message
-
-    def pull(self):
-        self.sock.sendall(b"PULL\r\n")
-        messages = []
-        while (line := self.line()).startswith("M "):
-            messages.append(self.frame(line))
-        if line != f"+ PULL {len(messages)}":
-            raise Failure(line)
-        return messages
-
-
 class Proof:
     """Every way through the six ports. Sends first, then fetches what was sent, then removes it."""
 
-    def __init__(self, state, offset, password):
-        self.offset, self.password = offset, password
+    def __init__(self, state, build, offset, password):
+        self.state, self.build, self.offset, self.password = state, build, offset, password
         self.context = ssl.create_default_context(cafile=state / "tls" / "ca.pem")
         self.run = secrets.token_hex(6)
         self.sent = []
@@ -343,20 +288,24 @@ class Proof:
         return "fetched" + words
 
     def remote(self, port, kind):
-        """By one connection: a message of its own up, then that one and all that were sent before down."""
+        """gatepost-fetch, as at a remote site: a message of its outbox goes up, all that were sent come down."""
         token, message = self.message(port, kind)
-        expected = [*self.sent, token]
-        sock = socket.create_connection((HOST, port.number + self.offset), TIMEOUT_S)
-        if kind == "implicit":
-            sock = self.context.wrap_socket(sock, server_hostname=HOST)
-        with RemoteMail(sock) as client:
-            client.login(USER, self.password)
-            client.push(USER, USER, message.encode())
-            found = [self.token_of(text.splitlines()) for text in client.pull()]
-            words = self.tls_words(sock)
+        expected = list(self.sent)
+        site = self.state / "site" / kind
+        for folder in ("Maildir", "outbox/new", "outbox/cur", "outbox/tmp"):
+            (site / folder).mkdir(parents=True, exist_ok=True)
+        (site / "outbox" / "new" / token).write_text(message.replace("\r\n", "\n"), newline="")
+        trust = ["--plain"] if kind == "plain" else ["--ca", self.state / "tls" / "ca.pem"]
+        done = subprocess.run([self.build / "tools" / "gatepost-fetch", "-u", USER, "-m", site / "Maildir",
+                               "-o", site / "outbox", *trust, "--keep", "--password-fd", "0", "--retries", "0",
+                               f"{HOST}:{port.number + self.offset}"],
+                              input=f"{self.password}\n", capture_output=True, text=True, timeout=TIMEOUT_S)
+        if done.returncode:
+            raise Failure(done.stderr.strip())
         self.sent.append(token)
-        self.require_sent(found, expected)
-        return "sent and fetched" + words
+        files = [path for folder in ("new", "cur") for path in (site / "Maildir" / folder).glob("*")]
+        self.require_sent([self.token_of(path.read_bytes().splitlines()) for path in files], expected)
+        return f"sent and fetched{'' if kind == 'plain' else ', TLS'}"
 
     def refused(self, port, kind):
         """A port where TLS comes first tells a client without TLS what to set."""
@@ -406,12 +355,14 @@ class Proof:
         return "\n".join("  ".join(word.ljust(width) for word, width in zip(row, widths)).rstrip() for row in rows)
 
 
-def mail_program(state, offset, password):
+def mail_program(state, build, offset, password):
     return f"""In a mail program (the authority to trust: {state}/tls/ca.pem):
   user name        {USER}
   password         {password}
   incoming POP3    {host_name()}, port {110 + offset} with STARTTLS, or port {995 + offset} with SSL/TLS
-  outgoing SMTP    {host_name()}, port {587 + offset} or {26 + offset}, with STARTTLS or SSL/TLS: the port takes both"""
+  outgoing SMTP    {host_name()}, port {587 + offset} or {26 + offset}, with STARTTLS or SSL/TLS: the port takes both
+Or, at a remote site:
+  {build}/tools/gatepost-fetch -u {USER} -m FOLDER --ca {state}/tls/ca.pem {host_name()}:{109 + offset}"""
 
 
 def arguments():
@@ -445,9 +396,9 @@ def run(options):
     try:
         program.wait_ready()
         password = make_user(state, options.build)
-        proof = Proof(state, offset, password)
+        proof = Proof(state, options.build, offset, password)
         good = proof.perform()
-        print(f"\n{proof.table()}\n\n{mail_program(state, offset, password)}\n", flush=True)
+        print(f"\n{proof.table()}\n\n{mail_program(state, options.build, offset, password)}\n", flush=True)
         if not good:
             raise Failure("not every way through the ports works")
         if not options.once:

@@ -91,6 +91,7 @@ build() {
 
 # The programs as people run them, without the tests, in build/release.
 build_release() {
-    local ninja_targets="proxy/gatepost backends/gatepost-smtpd backends/gatepost-pop3d tools/gatepost-user tools/gatepostctl"
+    local ninja_targets="proxy/gatepost backends/gatepost-smtpd backends/gatepost-pop3d"
+    ninja_targets="$ninja_targets tools/gatepost-user tools/gatepostctl tools/gatepost-fetch"
     build "$root/build/release" --buildtype=release
 }
