@@ -69,13 +69,14 @@ def check_report(results, folder):
             assert words in text
 
 
+@pytest.mark.seconds(300)
 def test_system_calls_are_counted(folder):
     out = folder / "results.jsonl"
     done = subprocess.run([RUN, "--peers", "gatepost", "--cases", "ping", "--rounds", "0", "--strace", "--seconds", "0.1",
-                           "--results", out], capture_output=True, text=True, timeout=110)
+                           "--results", out], capture_output=True, text=True, timeout=290)
     assert done.returncode == 0, done.stdout + done.stderr
     calls = json.loads(out.read_text().splitlines()[1])["calls"]
-    assert 1 < calls["total"] < 40 and calls["write"] >= 1.9  # a command to the server, its reply to the client
+    assert 1 < calls["total"] < 40 and calls["write"] > 1.5  # a command to the server, its reply to the client
 
 
 class Relay:
