@@ -500,6 +500,31 @@ def test_p5_a_log_that_nobody_reads_stops_nothing_and_what_was_lost_is_told(kind
                 assert not strange(text), "no line is in pieces"
 
 
+def test_p5_lines_that_a_worker_cannot_send_are_counted_too():
+    """Its supervisor is asleep; the sessions are not."""
+    folder = library.make_folder()
+    over = {"backend pop3": {"address": f"unix:{folder / 'pop3'}"}, "listen pop3": {"detect": "no"}, "gatepost": {"workers": 1}}
+    with Backend(folder / "pop3", pop3_script(answers=no(b"PASS"), capabilities=("UIDL", "USER", "PIPELINING"))), \
+            library.Gatepost(over, users=()) as gate:
+        gate.process.send_signal(signal.SIGSTOP)
+        try:
+            failing(gate, 3200)
+        finally:
+            gate.process.send_signal(signal.SIGCONT)
+        with Wire(gate.port("pop3")) as wire:
+            pop3_session(wire).quit()
+
+        def counted():
+            told = sum(map(int, re.findall(r"worker 0: (\d+) log lines were lost before this one", gate.log())))
+            stats = Ctl(gate).json("stats")
+            (worker,) = stats["workers"]
+            return told > 0 and {told} == {Ctl(gate).json("status")["lost_log_lines"],
+                                           stats["counters"]["lost_log_lines"], worker["counters"]["lost_log_lines"]}
+
+        proc.wait_until(counted, 30, lambda: f"{Ctl(gate).good('stats')}\n{gate.log()[-2000:]}")
+        assert gate.log().count("pop3-login: Aborted login") < 3200
+
+
 def test_a_service_of_systemd_needs_no_setting_to_have_fields_in_the_journal():
     """systemd connects standard error to the journal, and says so in JOURNAL_STREAM."""
     with logs.Journald() as journal:
