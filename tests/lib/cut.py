@@ -86,6 +86,9 @@ class Link:
     def sockets(self):
         return (self.client, self.server)
 
+    def dropped(self):
+        return self.was_cut.is_set() and self.cut is not None and not self.over
+
     def quiet(self):
         """Is there nothing to read, and nothing on its way but what is held?"""
         if self.over:
@@ -111,7 +114,8 @@ class Relay:
     def __init__(self, port, host="127.0.0.1", buffers=None, record=False):
         self.target = (host, port)
         self.buffers, self.record = buffers, record
-        self.links = []
+        self.links = []  # of the test
+        self._all = []
         self.at_cut = lambda link: None
         self.hold_up = False  # new links begin with their way up held
         self.errors = []
@@ -127,12 +131,12 @@ class Relay:
         self._plan.extend(cuts)
 
     def forget(self):
-        """Nothing planned, and no links of before: those that were dropped end now."""
+        """Nothing planned, and no links of before; those that live go on unseen, those that were dropped end."""
         self._plan.clear()
         for link in self.links:
-            if link.was_cut.is_set() and not link.over:
+            if link.dropped():
                 link.reset()
-        self.links = [link for link in self.links if not link.over]
+        self.links = []
 
     def wake(self):
         """After a release."""
@@ -145,7 +149,7 @@ class Relay:
         self._end = True
         self.wake()
         self._thread.join()
-        for link in self.links:
+        for link in self._all:
             for one in link.sockets():
                 one.close()
         self._listener.close()
@@ -170,7 +174,7 @@ class Relay:
         poll, wanted = select.poll(), {}
         for one in (self._listener, self._wake):
             poll.register(one, select.POLLIN)
-        live = [link for link in self.links if not link.over and not (link.was_cut.is_set() and link.cut)]
+        live = [link for link in self._all if not link.over and not link.dropped()]
         for link in live:
             for direction in link.directions:
                 if direction.room() > 0:
@@ -206,6 +210,7 @@ class Relay:
         link = Link(client, server, self._plan.popleft() if self._plan else None, self.record)
         link.up.held = self.hold_up
         self.links.append(link)
+        self._all = [one for one in self._all if not one.over] + [link]
         if link.cut and link.cut.octet == 0:
             self._cut(link)
 
@@ -242,7 +247,8 @@ class Relay:
         except Exception as error:
             self.errors.append(error)
         if link.cut.how == "pass":
-            link.cut = getattr(link, link.cut.direction).limit = None
+            getattr(link, link.cut.direction).limit = None
+            link.cut = None
         elif link.cut.how == "reset":
             link.reset()
         elif link.cut.how == "fin":

@@ -18,7 +18,7 @@ import gatepost as library
 
 PROGRAM = library.BUILD / "tools" / "gatepost-fetch"
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else "/tmp"
-OK, USAGE, TEMPFAIL, PROTOCOL, NOPERM = 0, 64, 75, 76, 77  # sysexits.h
+OK, UNAVAILABLE, TEMPFAIL, PROTOCOL, NOPERM = 0, 69, 75, 76, 77  # sysexits.h
 
 
 class Site:
