@@ -12,6 +12,7 @@
 
 #include <openssl/err.h>
 
+#include "proxy/stats.h"
 #include "proxy/stream.h"
 #include "proxy/tls.h"
 #include "proxy/tls_engine.h"
@@ -26,7 +27,10 @@ struct server {
 
 static inline void server_init(struct server *server, struct tls_context *context)
 {
+    static struct stats unread;
+
     memset(server, 0, sizeof(*server));
+    server->loop.stats = &unread;
     server->loop.out = malloc(STREAM_OUT_MAX);
     server->loop.event_depth = 1; /* nobody flushes: the test takes the octets */
     server->stream.loop = &server->loop;
