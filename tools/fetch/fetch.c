@@ -166,6 +166,9 @@ static int explain_link(struct fetch *fetch, int r, const char *words)
         fetch->transient = true;
         return report_end(report, EX_UNAVAILABLE, "%s does not answer on port %s: %s", link->host,
                           link->port, words);
+    case LINK_CUT:
+        fetch->transient = true;
+        return report_end(report, EX_TEMPFAIL, "%s: %s", link->host, words);
     case LINK_UNTRUSTED:
         return report_end(report, EX_PROTOCOL, "%s: no TLS with it: %s", link->host, words);
     case LINK_BAD_CA:

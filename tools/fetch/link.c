@@ -102,8 +102,7 @@ static void put_failure(struct text *words, const struct addrinfo *address, int 
     text_printf(words, "%s%s: %s", words->size > 0 ? ", " : "", name, err_text(error));
 }
 
-/* The first address that answers: its descriptor, LINK_SILENT's negative having no number, or
- * -errno of the last. */
+/* The first address that answers: its descriptor, or -errno of the last. */
 static int connect_to_any(const struct addrinfo *addresses, struct text *words)
 {
     int fd = -EADDRNOTAVAIL;
@@ -138,7 +137,7 @@ static int connect_by_name(const struct link_options *options, int *ret_fd, stru
     fd = connect_to_any(addresses, words);
     freeaddrinfo(addresses);
     if (fd < 0)
-        return fd == -EINTR ? -EINTR : LINK_SILENT;
+        return fd == -EINTR ? -EINTR : fd == -ECONNRESET ? LINK_CUT : LINK_SILENT;
     words->size = 0;
     *ret_fd = fd;
     return 0;
@@ -239,6 +238,13 @@ static int check_fingerprint(struct link *link, const struct link_options *optio
     return LINK_UNTRUSTED;
 }
 
+/* Has the link ended, rather than TLS? Nothing else has a reason of its own then. */
+static bool is_cut(int want)
+{
+    return want == SSL_ERROR_SYSCALL || want == SSL_ERROR_ZERO_RETURN ||
+           ERR_GET_REASON(ERR_peek_last_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING;
+}
+
 /* 0 once it is done; a link_opened, -ETIMEDOUT, -EINTR or -errno. */
 static int shake_hands(struct link *link, struct text *words)
 {
@@ -252,7 +258,7 @@ static int shake_hands(struct link *link, struct text *words)
             return 0;
         want = SSL_get_error(link->ssl, result);
         if (want != SSL_ERROR_WANT_READ && want != SSL_ERROR_WANT_WRITE)
-            return want == SSL_ERROR_SYSCALL ? LINK_SILENT : explain(link, words);
+            return is_cut(want) ? LINK_CUT : explain(link, words);
         r = wait_for(link->fd, want == SSL_ERROR_WANT_READ ? POLLIN : POLLOUT, until);
     }
     return r;
@@ -269,9 +275,10 @@ static int start_tls(struct link *link, const struct link_options *options, stru
         SSL_set_alpn_protos(link->ssl, (const unsigned char *)ALPN, sizeof(ALPN) - 1) != 0)
         return -ENOMEM;
     r = shake_hands(link, words);
-    if (r == -ETIMEDOUT || r == LINK_SILENT) {
-        text_puts(words, r < 0 ? "it does not finish the handshake of TLS"
-                               : "it has closed during the handshake of TLS");
+    if (r == LINK_CUT)
+        text_puts(words, "the link was cut during the handshake of TLS");
+    if (r == -ETIMEDOUT) {
+        text_puts(words, "it does not finish the handshake of TLS");
         return LINK_SILENT;
     }
     return r == 0 && options->fingerprint ? check_fingerprint(link, options, words) : r;

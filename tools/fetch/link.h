@@ -23,6 +23,7 @@ struct link;
 enum link_opened {
     LINK_UNKNOWN = 1, /* no such host */
     LINK_SILENT,      /* it does not answer */
+    LINK_CUT,         /* it has answered, and then the link was cut */
     LINK_UNTRUSTED,   /* TLS fails, or the certificate is not the one */
     LINK_BAD_CA,      /* the file of `ca` cannot be used */
 };
