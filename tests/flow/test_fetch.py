@@ -1,16 +1,24 @@
 """gatepost-fetch against the real server: what is in its Maildir, and what is left on the server."""
+import contextlib
+import hashlib
 import json
+import os
+import pty
+import signal
+import ssl
 import subprocess
 
 import gatepost as library
+import proc
 import pytest
+from backend import Backend, smtp_script
 from remote import deliver, sections
 
 OTHER = "bert@gatepost.test"
 PROGRAM = library.BUILD / "tools" / "gatepost-fetch"
 TEXTS = [b"Subject: one\r\n\r\nHello\r\n", b"Subject: two\r\n\r\n.\r\n..\r\nM 0 0 0\r\n+ PULL 9\r\n",
          b"Subject: three\r\n\r\n" + b"a line of the third message\r\n" * 3000]
-OK, TEMPFAIL, PROTOCOL, NOPERM, CONFIG = 0, 75, 76, 77, 78
+OK, USAGE, DATAERR, NOHOST, UNAVAILABLE, TEMPFAIL, PROTOCOL, NOPERM, CONFIG = 0, 64, 65, 68, 69, 75, 76, 77, 78
 
 
 @pytest.fixture(scope="module")
@@ -151,3 +159,221 @@ def test_mail_goes_up_and_down_on_one_connection(gate, local, tls):
     assert sorted(bodies(gate, OTHER)) == sorted(sent)
     assert local.messages() == TEXTS[:1]
     assert list((local.folder / "outbox" / "new").iterdir()) == []
+
+
+def outbox_names(local, *parts):
+    return sorted(path.name for part in parts or ("new", "cur") for path in (local.folder / "outbox" / part).glob("*"))
+
+
+BODY = b"Subject: up\r\nDate: Mon, 1 Jan 2024 00:00:00 +0000\r\nMessage-ID: <1@x>\r\n\r\nHello\r\n"
+
+
+def test_what_is_refused_for_good_leaves_the_outbox_with_the_reason(gate, local):
+    deliver(gate, TEXTS[0])
+    good = put(local, BODY, [OTHER])
+    put(local, BODY, [OTHER, "nobody@gatepost.test"], name="bad.put.test")
+    put(local, BODY, ["somebody@elsewhere.example"], name="far.put.test")
+    result = local.run("-o", local.folder / "outbox", "--json", code=DATAERR)
+    said = json.loads(result.stdout)
+    assert sorted(one["file"] for one in said["refused"]) == ["bad.put.test", "far.put.test"]
+    reasons = {one["file"]: one["reason"] for one in said["refused"]}
+    assert reasons["bad.put.test"] == "no such user here: <nobody@gatepost.test>"
+    assert "other domains" in reasons["far.put.test"]
+    assert "2 messages will not be sent" in said["error"]
+    assert bodies(gate, OTHER) == [good], "neither held up by the others"
+    assert local.messages() == TEXTS[:1]
+    assert outbox_names(local) == []
+    assert len(list((local.folder / "outbox" / ".Failed" / "new").iterdir())) == 2
+    local.run("-o", local.folder / "outbox")
+
+
+def test_sent_messages_are_kept_where_that_is_asked_for(gate, local):
+    sent = put(local, BODY, [OTHER])
+    local.run("-o", local.folder / "outbox", "--sent", local.folder / "Sent")
+    (path,) = [path for part in ("new", "cur") for path in (local.folder / "Sent" / part).iterdir()]
+    assert path.read_bytes().replace(b"\n", b"\r\n") == sent
+    assert bodies(gate, OTHER) == [sent]
+
+
+def test_recipients_here_and_elsewhere_are_sent_messages_of_their_own(tmp_path):
+    folder = library.make_folder()
+    with Backend(folder / "relay.sock", smtp_script(relay=True)) as relay:
+        (folder / "relay.sock").chmod(0o777)
+        over = {"mailstore": {"relay": f"unix:{folder}/relay.sock"}}
+        with library.Gatepost(sections(over), users=(library.USER, OTHER)) as gate:
+            local = Local(gate, tmp_path)
+            text = put(local, BODY, ["a@elsewhere.example", OTHER, "b@elsewhere.example"])
+            local.run("-o", local.folder / "outbox")
+            assert bodies(gate, OTHER) == [text]
+            assert sum(len(connection.messages) for connection in relay.connections) == 1
+            assert outbox_names(local) == []
+
+
+def test_a_large_message_that_the_server_does_not_take_costs_no_time(tmp_path):
+    with library.Gatepost(sections({"mailstore": {"message_size_limit": "1MiB"}}), users=(library.USER, OTHER)) as gate:
+        local = Local(gate, tmp_path)
+        put(local, BODY + b"x" * 70 + b"\r\n" + (b"y" * 70 + b"\r\n") * 60000, [OTHER])
+        good = put(local, BODY, [OTHER])
+        result = local.run("-o", local.folder / "outbox", "--json", code=DATAERR)
+        assert "larger than the server takes" in json.loads(result.stdout)["refused"][0]["reason"]
+        assert json.loads(result.stdout)["sent"]["octets"] == len(good)
+        assert bodies(gate, OTHER) == [good]
+
+
+# waiting
+
+@contextlib.contextmanager
+def watching(local, *more):
+    process = subprocess.Popen(local.command("--watch", *more), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True, env=local.environment, cwd=local.folder)
+    process.stdin.write(library.PASSWORD + "\n")
+    process.stdin.flush()
+    try:
+        yield process
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == OK
+
+
+def test_watching_brings_new_mail_and_sends_what_is_put_in(gate, local):
+    (local.folder / "outbox" / "new").mkdir(parents=True)
+    with watching(local, "-o", local.folder / "outbox"):
+        deliver(gate, TEXTS[0])
+        proc.wait_until(lambda: local.messages() == TEXTS[:1] and gate.messages() == [], 30, "the first message")
+        deliver(gate, TEXTS[1])
+        proc.wait_until(lambda: local.messages() == TEXTS[:2] and gate.messages() == [], 30, "the second one")
+        sent = put(local, BODY, [OTHER])
+        proc.wait_until(lambda: bodies(gate, OTHER) == [sent] and outbox_names(local) == [], 30, "the one that goes up")
+        deliver(gate, TEXTS[2])
+        proc.wait_until(lambda: local.messages() == TEXTS and gate.messages() == [], 30, "the third one")
+    assert gate.log().count(f"user {library.USER}, TLSv1.3, 1 pushed, 3 pulled, 3 deleted") == 1, "all on one connection"
+
+
+def test_watching_outlives_a_server_that_is_away(tmp_path):
+    with library.Gatepost(sections(), users=(library.USER, OTHER)) as gate:
+        local = Local(gate, tmp_path)
+        with watching(local):
+            deliver(gate, TEXTS[0])
+            proc.wait_until(lambda: local.messages() == TEXTS[:1], 30, "the first message")
+            gate.stop()
+            deliver(gate, TEXTS[1])
+            gate.start()
+            proc.wait_until(lambda: local.messages() == TEXTS[:2], 60, "what came meanwhile")
+
+
+def test_a_second_run_on_one_maildir_leaves_it_alone(gate, local):
+    with watching(local):
+        proc.wait_until(lambda: (local.maildir / "gatepost-fetch" / "journal").exists(), 30, "a run that works")
+        result = local.run(code=TEMPFAIL)
+        assert "another gatepost-fetch works on this Maildir" in result.stderr
+        deliver(gate, TEXTS[0])
+        proc.wait_until(lambda: local.messages() == TEXTS[:1], 30, "the first run's message")
+
+
+# a command instead of the Maildir
+
+def test_each_message_is_handed_to_a_command(gate, local):
+    for text in TEXTS:
+        deliver(gate, text)
+    local.run("--mda", "cat >> taken; echo noise")
+    assert (local.folder / "taken").read_bytes().replace(b"\n", b"\r\n") == b"".join(TEXTS)
+    assert gate.messages() == [] and local.messages() == []
+
+
+def test_what_a_command_does_not_take_waits(gate, local):
+    for text in TEXTS:
+        deliver(gate, text)
+    result = local.run("--mda", "test -e ready && cat >> taken || exit 75; touch last", code=TEMPFAIL)
+    assert "did not take a message" in result.stderr
+    assert len(gate.messages()) == 3 and not (local.folder / "taken").exists()
+    (local.folder / "ready").touch()
+    local.run("--mda", "cat >> taken")
+    assert (local.folder / "taken").read_bytes().replace(b"\n", b"\r\n") == b"".join(TEXTS)
+    assert gate.messages() == [] and list((local.maildir / "tmp").iterdir()) == []
+
+
+# what is wrong
+
+@pytest.mark.parametrize("words, said", [
+    ([], "which host"), (["a", "b"], "one host only"), (["a:b"], "not a host"), (["a:0"], "not a host"), (["[::1"], "not a host"),
+    ([":109"], "not a host"), (["a", "--plain", "--ca", "x"], "no certificate"), (["a", "--fingerprint", "12"], "not a SHA-256"),
+    (["a", "--ca", "x", "--fingerprint", "0" * 64], "which of them"), (["a", "--retries", "-1"], "not a number"),
+    (["a", "--sent", "x", "-m", "y"], "needs an outbox"),
+    (["a", "--password-fd", "3", "--password-command", "x"], "which of them")])
+def test_a_command_line_that_is_wrong(words, said):
+    result = subprocess.run([PROGRAM, *words], capture_output=True, text=True, timeout=60)
+    assert result.returncode == USAGE and said in result.stderr
+
+
+def test_servers_that_are_not_there(gate, local):
+    words = local.command()
+    for host, code, said in (("localhost:1", UNAVAILABLE, "does not answer on port 1: "),
+                             ("no-such-host.invalid", NOHOST, "no-such-host.invalid is not known")):
+        words[1] = host
+        result = subprocess.run([*words, "-m", str(local.folder / host.partition(":")[0])], input="x\n", capture_output=True,
+                                text=True, timeout=60, env=local.environment)
+        assert (result.returncode, said in result.stderr) in ((code, True), (UNAVAILABLE, "failure in name" in result.stderr)), \
+            result.stderr
+
+
+def test_the_right_fingerprint(gate, local):
+    deliver(gate, TEXTS[0])
+    text = (gate.folder / "cert.pem").read_text()
+    digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(text[:text.index("-----END CERTIFICATE-----") + 26])).hexdigest()
+    words = [word for word in local.command("--fingerprint", ":".join(digest[i:i + 2] for i in range(0, 64, 2)).upper())
+             if word not in ("--ca", str(gate.folder / "ca.pem"))]
+    result = subprocess.run(words, input=library.PASSWORD + "\n", capture_output=True, text=True, timeout=60,
+                            env=local.environment)
+    assert (result.returncode, local.messages()) == (OK, TEXTS[:1]), result.stderr
+
+
+def test_the_password_is_in_no_argument_no_environment_and_no_output(gate, local):
+    with watching(local, "-v") as process:
+        proc.wait_until(lambda: (local.maildir / "gatepost-fetch" / "journal").exists(), 30, "a run that works")
+        for name in ("cmdline", "environ"):
+            assert library.PASSWORD.encode() not in open(f"/proc/{process.pid}/{name}", "rb").read()
+    for path in local.folder.rglob("*"):
+        assert not path.is_file() or library.PASSWORD.encode() not in path.read_bytes()
+
+
+def test_a_password_from_a_command(gate, local):
+    deliver(gate, TEXTS[0])
+    words = local.command("--password-command", f"echo '{library.PASSWORD}'; echo more")
+    at = words.index("--password-fd")
+    del words[at:at + 2]
+    result = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, env=local.environment)
+    assert (result.returncode, local.messages()) == (OK, TEXTS[:1]), result.stderr
+
+
+def test_progress_and_summary_at_a_terminal(gate, local):
+    for _ in range(5):
+        deliver(gate, TEXTS[2])
+    words = local.command()
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=theirs, env=local.environment)
+    os.close(theirs)
+    process.stdin.write(library.PASSWORD.encode() + b"\n")
+    process.stdin.close()
+    seen = b""
+    with contextlib.suppress(OSError):
+        while more := os.read(ours, 65536):
+            seen += more
+    os.close(ours)
+    assert process.wait(60) == OK and process.stdout.read() == b""
+    process.stdout.close()
+    assert b"receiving 1 of 5" in seen and b"received 5 messages" in seen, seen
+
+
+def test_the_maildir_s_disk_is_full(gate, local):
+    for text in TEXTS:
+        deliver(gate, text)
+    words = ["prlimit", "--fsize=2000", *local.command()]
+    result = subprocess.run(words, input=library.PASSWORD + "\n", capture_output=True, text=True, timeout=60,
+                            env=local.environment)
+    assert result.returncode == 74 and "File too large" in result.stderr, result.stderr
+    assert local.messages() == TEXTS[:2]
+    local.run()
+    assert local.messages() == TEXTS and gate.messages() == []

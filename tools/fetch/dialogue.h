@@ -19,6 +19,8 @@
 #define DIALOGUE_PENDING    256       /* requests that wait for their answers */
 #define DIALOGUE_FINISH_MAX (1 << 20) /* octets that a server goes on reading after its refusal */
 
+#define DIALOGUE_WAIT_MAX 1740 /* seconds */
+
 struct dialogue_facts {
     const char *agent;
     const char *mirror;         /* REMOTE_MIRROR_MAX characters */
@@ -102,6 +104,7 @@ struct dialogue {
     bool greeted, logged_in;
     uint64_t frames;        /* of this PULL */
     bool inside_part;       /* PULL was sent with an offset */
+    unsigned wait_seconds;  /* as many as the server has offered */
     unsigned pull_refusals; /* one after another */
     bool pushing;           /* a body is being written */
     size_t push_index;

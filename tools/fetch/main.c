@@ -3,7 +3,8 @@
  *
  *   options.c      the command line          password.c     the password
  *   fetch.c        a run, its retries        report.c       how it went
- *   talk.c         one connection            dialogue.c     what is said on it (PURE)
+ *   talk.c         one connection            dialogue.c     what is answered on it, and
+ *                                            dialogue_say.c said (PURE)
  *   link.c         TCP and TLS               progress.c     the line at a terminal
  *   mirror.c       the local Maildir         mirror_open.c  what a killed run has left
  *   incoming.c     one message on its way    journal.c      what must outlive a crash
@@ -44,6 +45,7 @@ static void catch_signals(void)
     sigaction(SIGHUP, &action, NULL);
     sigaction(SIGALRM, &again, NULL);
     sigaction(SIGPIPE, &ignore, NULL);
+    sigaction(SIGXFSZ, &ignore, NULL); /* as a disk that is full */
 }
 
 static int get_password(const struct options *options, char *into, struct text *words)

@@ -11,8 +11,8 @@
 #include "proxy/base/err.h"
 
 #define IN_BYTES   65536
-#define SILENCE_MS 300000            /* without an octet, where one is due */
-#define WAIT_MS    (1740000 + 60000) /* the same in WAIT */
+#define SILENCE_MS 300000                             /* without an octet, where one is due */
+#define WAIT_MS    (DIALOGUE_WAIT_MAX * 1000 + 60000) /* the same in WAIT */
 
 /* ---- what the dialogue asks for: receiving ---- */
 

@@ -394,10 +394,11 @@ static const struct row rows[] = {
     { .name = "waiting, and new mail",
       .one_flight = true,
       .watch = true,
-      .in = { WELCOME "+ PULL 0\r\n", "+ SYNC 0\r\n+ NEW\r\n", FRAME "+ PULL 1\r\n", "+ SYNC 1\r\n",
-              "+ NONE\r\n", "+ SYNC 1\r\n" },
-      .out = HELLO AUTH "PULL\r\nACK 0000beef.7\r\nSYNC\r\nWAIT 1740\r\nPULL\r\nSYNC\r\n"
-                        "WAIT 1740\r\nSYNC\r\nWAIT 1740\r\n",
+      .in = { "+ RM/1 host WAIT=60 SIZE=1000 PUSH\r\n+ 1 messages 5 octets\r\n+ PULL 0\r\n",
+              "+ SYNC 0\r\n+ NEW\r\n", FRAME "+ PULL 1\r\n", "+ SYNC 1\r\n", "+ NONE\r\n",
+              "+ SYNC 1\r\n" },
+      .out = HELLO AUTH "PULL\r\nACK 0000beef.7\r\nSYNC\r\nWAIT 60\r\nPULL\r\nSYNC\r\n"
+                        "WAIT 60\r\nSYNC\r\nWAIT 60\r\n",
       .told = "size 1000\n1 messages 5\npulled\nwait begins\nsynced\nwait ends\n"
               "frame 7 5 0\n6f6e650d0a\nwhole 7 5259\npulled\nwait begins\nsynced\n"
               "wait ends\nwait begins\nsynced\n",
