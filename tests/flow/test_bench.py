@@ -27,6 +27,7 @@ CASES = {  # name: the proxies that can run it
     "hs13": BOTH, "starttls-auth": {"gatepost"}, "ping": BOTH, "retr-4k": BOTH, "data-4k": BOTH, "bdat-4k": BOTH,
     "retr-1m": BOTH, "lone-data": BOTH, "workers-hs13": BOTH, "scale-ping": BOTH, "bulk-ping": BOTH, "idle-used": BOTH,
     "stalled": BOTH, "burst-plain": {"gatepost"}, "burst-tls": BOTH,
+    "floor": {"machine"},
 }
 CONNECTIONS = ("--idle", "20", "--stalled", "5", "--neighbours", "20", "--burst", "50", "--burst-tls", "30")
 
@@ -46,7 +47,7 @@ def test_the_command_measures_gatepost_beside_another_proxy(folder):
         rounds = [result for result in results if result["case"] == case]
         assert {result["label"] for result in rounds} == labels
         assert all(result.get("operations", 10) >= 10 and result.get("cpu_us_per_operation", 1) > 0 for result in rounds)
-        assert re.search(rf"^### {case}: .*\n\n\| proxy \|.*\n.*\n\| (gatepost|hitch) \|", said, re.M)
+        assert re.search(rf"^### {case}: .*\n\n\| (proxy|what) \|.*\n.*\n\| (gatepost|hitch|server's half) ", said, re.M)
     held = {"idle-used": 20, "stalled": 5, "scale-ping": 20, "burst-tls": 30}
     assert all(result["held"] == held[result["case"]] for result in results if result["case"] in held)
     assert all(result["served"] + result["refused"] == result["connections"] for result in results if "served" in result

@@ -22,7 +22,7 @@ PURE |= {path for folder, start in (("backends", "smtp_"), ("backends", "pop3_")
          for path in (f"{folder}/{found.stem}" for found in (ROOT / folder).glob(f"{start}*.c")) if "_main" not in path}
 MUST_BE_PURE = {"detect", "hints", "negotiate", "dialect_smtp", "dialect_pop3", "inspect_smtp", "inspect_pop3",
                 "limits"}
-OPENSSL = re.compile(r"proxy/(allocations|tls|tls_(certificate|client|context|hooks|pem|private|profile|store|words)|tickets)\.[ch]|backends/digest\.c|tools/(bench|fetch)/link\.c")
+OPENSSL = re.compile(r"proxy/(allocations|tls|tls_(certificate|client|context|hooks|pem|private|profile|store|words)|tickets)\.[ch]|backends/digest\.c|tools/(bench|fetch)/link\.c|tools/bench/floor_tls\.c")
 UV = re.compile(r"proxy/[^/]+\.[ch]")
 GENERATED = {"gatepost_build.h", "build_tag.h"}
 

@@ -69,7 +69,7 @@ class Bench:
         result = {**result, "case": case.name, "label": name}
         self.results.append(result)
         self.out.write(json.dumps(result) + "\n")
-        cost = result.get(case.cost, result.get("kib_per_connection", 0))
+        cost = result.get(case.cost, result.get("kib_per_connection", result.get("cost", 0)))
         counted = f" calls {result['calls']['total']}" if "calls" in result else ""
         print(f"{case.name:14} {name:14} {cost:10.2f}{counted} errors {result.get('errors')} "
               f"{result.get('first_error', '')}", flush=True)
@@ -114,6 +114,10 @@ class Bench:
 
     def bulk(self, case):
         self.rounds(case, measure_scale.bulk)
+
+    def floor(self, case):
+        for result in measure.floor(self.lab) if self.options.rounds else ():
+            self.note(case, "machine", result)
 
     def run(self):
         for case in self.chosen:

@@ -21,7 +21,8 @@ class Case:
     services: tuple
     load: str  # arguments of bench-load
     unit: str  # of an operation; MiB: costs are for each of them
-    kind: str = "operations"  # what measure.py and measure_scale.py do: lone, idle, workers, neighbours, burst, bulk
+    kind: str = "operations"  # what measure.py and measure_scale.py do: lone, idle, workers, neighbours, burst, bulk,
+    # floor
     goal: float = 0  # most that Gatepost may cost, as a part of the best other proxy; 0: none
     calls: float = 0  # most system calls for an operation; 0: no goal
     close: float = CLOSE_SESSIONS
@@ -97,6 +98,7 @@ CASES = (
          f"--mode burst {SMTP} --tls none --sessions 10000", "connection", "burst"),
     Case("burst-tls", "burst", "connections with TLS first, all in a second", POP3S, "--mode burst --sessions 3000",
          "connection", "burst"),
+    Case("floor", "machine", "what its parts cost without any proxy", (), "", "", "floor"),
 )
 BY_NAME = {case.name: case for case in CASES}
 

@@ -1,6 +1,9 @@
 """Runs one case against one proxy once, and returns what came out as a dictionary.
 
 Every result has: case, label (the proxy), errors, first_error; and what bench-load printed."""
+import json
+import subprocess
+
 from cases import SUITE_13, TLS_FIRST
 from lab import Load, Trace, run_load
 
@@ -65,6 +68,14 @@ def calls(case, lab, name):
                        if count >= 0.05 * whole}
     result["calls"]["total"] = round(sum(trace.counted.values()) / whole, 2)
     return result
+
+
+def floor(lab):
+    """What the parts of a session cost on this machine without any proxy: a list of {"what", "cost", "unit"}."""
+    at = lab.environment
+    said = subprocess.run([lab.programs / "bench-floor", at["BENCH_CERT"], at["BENCH_KEY"], str(lab.options.seconds / 2)],
+                          capture_output=True, text=True, check=True).stdout
+    return [{**json.loads(line), "errors": 0} for line in said.splitlines()]
 
 
 def warm_up(case, lab, peer):

@@ -20,7 +20,7 @@ PACKAGES = ("nginx", "haproxy", "hitch", "stunnel4", "dovecot-core", "openssl")
 FIRST_TABLE = "\n### "  # what is above it in a group's file goes into README.md too
 TITLES = {"sessions": "Sessions", "messages": "Messages and commands", "lone": "One client alone",
           "memory": "Memory of connections that stay", "workers": "Two workers", "scale": "Many sessions",
-          "burst": "Many connections at once"}
+          "burst": "Many connections at once", "machine": "The machine itself"}
 
 
 def output(*command):

@@ -83,7 +83,11 @@ def idle_table(case, results):
                    number(result.get("cpu_us_per_connection", 0)), error_words(result)] for result in mine])
 
 
-TEXTS = {"idle": idle_table, "workers": scale_tables.workers, "neighbours": scale_tables.neighbours,
+def floor_table(case, results):
+    return table(["what", "CPU", ""], [[result["what"], number(result["cost"]), result["unit"]] for result in results])
+
+
+TEXTS = {"idle": idle_table, "floor": floor_table, "workers": scale_tables.workers, "neighbours": scale_tables.neighbours,
          "burst": scale_tables.burst, "bulk": scale_tables.bulk}
 
 
