@@ -3,14 +3,12 @@ folders, no password is given away, memory stays bounded, and the exit code and 
 import hashlib
 import re
 import ssl
-import subprocess
 
 import certificates
 import gatepost as library
-import proc
 import pytest
 from backend import Backend
-from fetch import NOPERM, OK, PROTOCOL, TEMPFAIL, Site
+from fetch import DATA, NOPERM, OK, PROTOCOL, SMALL_QUARANTINE, TEMPFAIL, Site, peak_kib
 from liar import Liar, frame
 
 E = "4f2a9c01"
@@ -18,7 +16,6 @@ TEXT = b"Subject: hello\r\n\r\nHello\r\n"
 GOOD = frame(f"{E}.1", TEXT)
 END = b"+ PULL 1\r\n"
 MEMORY_KIB = 8 << 10
-SMALL_QUARANTINE = {"ASAN_OPTIONS": "quarantine_size_mb=1:detect_leaks=0"}  # what is freed counts no more
 
 
 class Nobody:
@@ -120,6 +117,77 @@ def test_an_end_in_a_message_leaves_a_part(folder):
         examine(site, [TEXT.replace(b"\r\n", b"\n")])
 
 
+# uploads
+
+def have(rest):
+    return lambda wire, words: f"+ HAVE {words[1]} {rest}\r\n".encode()
+
+
+def pushed(reply):
+    """Takes the message, then says `reply` of its id."""
+    def answer(wire, words):
+        Liar().answer_push(wire, words)
+        return reply.replace("ID", words[1]).encode() + b"\r\n"
+
+    return answer
+
+
+def push_lie(code, words, name, left="outbox", **answers):
+    return pytest.param(code, words, left, answers, id=name)
+
+
+UPLOAD_LIES = [
+    push_lie(OK, "", "as it should be", left=None),
+    push_lie(PROTOCOL, "", "DONE, and more", PUSH=pushed("+ PUSH ID DONE it")),
+    push_lie(PROTOCOL, "", "no DONE", PUSH=pushed("+ PUSH ID")),
+    push_lie(PROTOCOL, "", "the answer to another request", PUSH=pushed("+ HAVE ID DONE")),
+    push_lie(PROTOCOL, "", "DONE before it was asked", AUTH=b"+ 0 messages 0 octets\r\n+ PUSH " + b"0" * 32 + b" DONE\r\n"),
+    push_lie(TEMPFAIL, "later", "not now", PUSH=pushed("- [TEMP] PUSH ID later")),
+    push_lie(DATA, "never", "never", left="failed", PUSH=pushed("- [PERM] PUSH ID never")),
+    push_lie(DATA, r"\\x1b", "never, with an escape", left="failed", PUSH=pushed("- [PERM] PUSH ID \x1b[31mnever")),
+    push_lie(DATA, "", "a conflict without end", left="failed", PUSH=pushed("- [CONFLICT] PUSH ID 7"), HAVE=have("3")),
+    push_lie(DATA, "another message", "a conflict in words", left="failed", PUSH=pushed("- [CONFLICT] PUSH ID it was another message")),
+]
+
+
+@pytest.mark.parametrize("code, words, left, answers", UPLOAD_LIES)
+def test_lies_about_uploads(code, words, left, answers):
+    liar = Liar(**answers)
+    with Site() as site, Backend(0, liar) as server:
+        site.put(TEXT, to=["bert@gatepost.test"])
+        result = site.run(None, server.port, tls=False, host="127.0.0.1", retries=1)
+        assert result.returncode == code, result.words
+        assert re.search(words, result.stderr) and "\x1b" not in result.words, result.words
+        assert len(liar.requests) < 100
+        failed = list((site.outbox / ".Failed" / "new").glob("*"))
+        assert (len(site.unsent()), len(failed)) == {"outbox": (1, 0), "failed": (0, 1), None: (0, 0)}[left]
+
+
+def begun(site):
+    """An upload that the server has not answered: it was begun, and is asked for."""
+    def gone(wire, words):
+        raise ConnectionResetError
+
+    site.put(TEXT, to=["bert@gatepost.test"])
+    with Backend(0, Liar(PUSH=gone)) as server:
+        assert site.run(None, server.port, tls=False, host="127.0.0.1").returncode == TEMPFAIL
+
+
+@pytest.mark.parametrize("reply, code, left", [
+    ("+ HAVE ID 0", OK, 0), ("+ HAVE ID 10", OK, 0), ("+ HAVE ID DONE", OK, 0), ("+ HAVE ID 999999", OK, 0),
+    ("+ HAVE ID -1", PROTOCOL, 1), ("+ HAVE ID done", PROTOCOL, 1), ("+ HAVE ID", PROTOCOL, 1),
+    ("- [TEMP] HAVE", TEMPFAIL, 1)])
+def test_lies_about_what_the_server_has(reply, code, left):
+    liar = Liar(HAVE=lambda wire, words: reply.replace("ID", words[1]).encode() + b"\r\n")
+    with Site() as site:
+        begun(site)
+        with Backend(0, liar) as server:
+            result = site.run(None, server.port, tls=False, host="127.0.0.1")
+        assert any(request.startswith(b"HAVE") for request in liar.requests)
+        assert result.returncode == code, result.words
+        assert len(site.unsent()) == left
+
+
 # bounded memory
 
 def flood(octets, count):
@@ -130,18 +198,6 @@ def flood(octets, count):
         wire.close()
 
     return answer
-
-
-def peak_kib(process):
-    """The most memory that the process had (VmHWM), when it has ended."""
-    peak = 0
-    while process.poll() is None:
-        peak = max(peak, int(proc.status(process.pid).get("VmHWM", "0 kB").split()[0]))
-        try:
-            process.wait(0.01)
-        except subprocess.TimeoutExpired:
-            pass
-    return peak
 
 
 def run_for_peak(site, port):

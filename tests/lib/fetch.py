@@ -15,10 +15,24 @@ import subprocess
 import tempfile
 
 import gatepost as library
+import proc
 
 PROGRAM = library.BUILD / "tools" / "gatepost-fetch"
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else "/tmp"
-OK, UNAVAILABLE, TEMPFAIL, PROTOCOL, NOPERM = 0, 69, 75, 76, 77  # sysexits.h
+OK, DATA, UNAVAILABLE, TEMPFAIL, PROTOCOL, NOPERM = 0, 65, 69, 75, 76, 77  # sysexits.h
+SMALL_QUARANTINE = {"ASAN_OPTIONS": "quarantine_size_mb=1:detect_leaks=0"}  # what is freed is no memory
+
+
+def peak_kib(process):
+    """Waits for its end; the most memory that it had (VmHWM)."""
+    peak = 0
+    while process.poll() is None:
+        peak = max(peak, int(proc.status(process.pid).get("VmHWM", "0 kB").split()[0]))
+        try:
+            process.wait(0.01)
+        except subprocess.TimeoutExpired:
+            pass
+    return peak
 
 
 class Site:
@@ -62,10 +76,10 @@ class Site:
         words += {True: ["--ca", gate and gate.folder / "ca.pem"], False: ["--plain"], None: []}[tls]
         return [str(word) for word in [*words, *more]]
 
-    def start(self, gate, port, *more, prefix=(), password=library.PASSWORD, environment=None, **how):
+    def start(self, gate, port, *more, prefix=(), password=library.PASSWORD, environment=None, stderr=subprocess.PIPE, **how):
         """The program, with the password on its standard input."""
         process = subprocess.Popen([*prefix, *self.command(gate, port, *more, **how)], stdin=subprocess.PIPE,
-                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                   stdout=subprocess.PIPE, stderr=stderr, text=True,
                                    env={**self.environment, **(environment or {})}, cwd=self.folder)
         try:
             process.stdin.write(password + "\n")
