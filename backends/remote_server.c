@@ -2,8 +2,13 @@
  *
  *   remote_session.c   the dialogue (PURE)
  *   remote_link.c      the connection, read while it is written
- *   maildrop.c         the mailbox, seen without its lock; users.c the passwords; digest.c the
- * digests mirror_lock.c      one session for each mirror this file          joins them
+ *   remote_message.c   a message on its way down
+ *   remote_log.c       the lines of the log
+ *   uploads.c          messages on their way up
+ *   maildrop.c         the mailbox, seen without its lock
+ *   maildir_watch.c    tells that mail may have come
+ *   mirror_lock.c      one session for each mirror
+ *   this file          joins them
  *
  * Happy path: login, LIST or PULL, ACK and SYNC, WAIT, QUIT, one line in the log. However the
  * session ends, what the client has acknowledged is deleted at its end, and nothing else. An error
@@ -11,32 +16,28 @@
  * and resumes. */
 #include "backends/remote_server.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/inotify.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "backends/digest.h"
+#include "backends/maildir_watch.h"
 #include "backends/mirror_lock.h"
-#include "backends/newline.h"
 #include "backends/remote_link.h"
+#include "backends/remote_log.h"
+#include "backends/remote_message.h"
 #include "backends/remote_session.h"
 #include "backends/smtp_trace.h"
 #include "backends/uploads.h"
 #include "backends/users.h"
 #include "proxy/base/err.h"
 #include "proxy/base/log.h"
-#include "proxy/base/log_failure.h"
 
-#define TEXT_BYTES 16384 /* of a message at a time */
-#define IN_BYTES   65536
-#define PUMPS      32 /* pieces between two looks at the input; each is at most REMOTE_LINK_ROOM */
+#define IN_BYTES 65536
+#define PUMPS    32 /* pieces between two looks at the input; each is at most REMOTE_LINK_ROOM */
 #define WAIT_LOOK_MS                                                                               \
     60000 /* in WAIT, how often the mailbox is listed although nothing was announced */
 #define WAIT_UNWATCHED_MS 5000 /* the same where the folders cannot be watched (guessed) */
@@ -52,11 +53,7 @@ struct remote_server {
     int place;                /* of the mirror; -1 before login */
     uint64_t deleted_earlier; /* in lists before this one */
 
-    FILE *text; /* the message of the frame */
-    struct newline_to_wire newline;
-    uint64_t octets, sent, skipped_to; /* its size; what was hashed of it; where the frame begins */
-    struct digest *digest;
-
+    struct remote_message message; /* of the frame */
     struct uploads uploads;
 
     long long wait_end_ms;
@@ -83,48 +80,6 @@ static void log_failure(const struct remote_server *server, const char *what, in
     log_line(LOG_LEVEL_ERROR, "%s: %s: %s", server->user, what, err_text(error));
 }
 
-static void put_session(const struct remote_server *server, struct text *line)
-{
-    const struct proxy_v2 *client = &server->worker->client;
-    char address[64];
-
-    text_printf(line, "remote session %s of %s: ", client->unique_id[0] ? client->unique_id : "-",
-                proxy_v2_address_text(&client->client, address, sizeof(address)));
-}
-
-static unsigned port_of(const struct sockaddr_storage *address)
-{
-    if (address->ss_family == AF_INET6)
-        return ntohs(((const struct sockaddr_in6 *)address)->sin6_port);
-    return address->ss_family == AF_INET ? ntohs(((const struct sockaddr_in *)address)->sin_port)
-                                         : 0;
-}
-
-/* As the proxy does it of SMTP and POP3. It does not read Remote Mail, so it cannot. Dovecot has no
- * name for this protocol; that of the other one with the same mailboxes is what its readers know.
- */
-static void log_login(const struct remote_server *server, enum log_login why, struct span user)
-{
-    const struct proxy_v2 *client = &server->worker->client;
-    char line_room[LOG_LINE_MAX], fields_room[LOG_FIELDS_MAX], address[64], own[64];
-    struct text line = TEXT_OVER(line_room), fields = TEXT_OVER(fields_room);
-    const struct log_failure failure = {
-        .session = { client->unique_id,
-                     proxy_v2_address_text(&client->client, address, sizeof(address)), "",
-                     port_of(&client->server) },
-        .why = why,
-        .pop3 = true,
-        .user = user,
-        .method = why == LOG_LOGIN_WRONG ? "PLAIN" : "",
-        .address = proxy_v2_address_text(&client->server, own, sizeof(own)),
-        .tls = client->tls,
-        .ms = (uint64_t)(now_ms() - server->began_ms),
-    };
-
-    log_put_failure(&failure, &line, &fields);
-    log_record(LOG_LEVEL_NOTICE, LOG_FAILURE_NAME, text_span(&fields), "%s", text_str(&line));
-}
-
 static uint64_t deleted_so_far(const struct remote_server *server)
 {
     uint64_t count = server->deleted_earlier;
@@ -136,21 +91,22 @@ static uint64_t deleted_so_far(const struct remote_server *server)
 
 static void log_end(const struct remote_server *server, int result)
 {
-    const struct proxy_v2 *client = &server->worker->client;
-    const struct remote_session *session = &server->session;
-    char room[1024];
-    struct text line = TEXT_OVER(room);
+    const struct remote_log_session about = {
+        .client = &server->worker->client,
+        .user = server->user,
+        .pushed = server->session.pushed,
+        .pulled = server->session.pulled,
+        .deleted = deleted_so_far(server),
+    };
 
-    put_session(server, &line);
-    text_puts(&line, "user ");
-    text_put_escaped(&line, span_of_text(server->user[0] ? server->user : "-"), USER_NAME_MAX);
-    text_printf(&line, ", %s, %llu pushed, %llu pulled, %llu deleted, %s",
-                client->tls ? client->tls_version : "no TLS", (unsigned long long)session->pushed,
-                (unsigned long long)session->pulled, (unsigned long long)deleted_so_far(server),
-                result == REMOTE_ENDED ? "ended in order"
-                : result == 0          ? "client gone"
-                                       : err_text(result));
-    log_line(client->local ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, "%s", text_str(&line));
+    remote_log_end(&about, result == REMOTE_ENDED ? "ended in order"
+                           : result == 0          ? "client gone"
+                                                  : err_text(result));
+}
+
+static void log_login(const struct remote_server *server, enum log_login why, struct span user)
+{
+    remote_log_login(&server->worker->client, why, user, (uint64_t)(now_ms() - server->began_ms));
 }
 
 /* ---- logging in ---- */
@@ -264,106 +220,33 @@ static int on_refresh(void *context, struct remote_mailbox *ret_mailbox)
 
 /* ---- frames ---- */
 
-static void close_text(struct remote_server *server)
-{
-    if (server->text)
-        fclose(server->text);
-    server->text = NULL;
-}
-
-/* Converts the next piece of the file into `out`. Returns the octets, 0 at the end, or -EIO. */
-static long read_piece(struct remote_server *server, unsigned char *out)
-{
-    unsigned char in[TEXT_BYTES];
-    size_t size = fread(in, 1, sizeof(in), server->text);
-
-    if (size > 0)
-        return (long)newline_to_wire(&server->newline, span_of(in, size), out);
-    return ferror(server->text) ? -EIO : 0;
-}
-
-/* What the file is in octets of the wire. Its name may tell something else, and a frame that does
- * not hold what it announced could never be pulled. */
-static int measure(struct remote_server *server, uint64_t *ret_octets)
-{
-    unsigned char out[2 * TEXT_BYTES];
-    uint64_t octets = 0;
-    long size;
-
-    while ((size = read_piece(server, out)) > 0)
-        octets += (uint64_t)size;
-    octets += newline_to_wire_end(&server->newline, out);
-    if (size < 0 || fseek(server->text, 0, SEEK_SET) != 0)
-        return -EIO;
-    *ret_octets = octets;
-    return 0;
-}
-
 static int on_open_message(void *context, size_t index, uint64_t offset, uint64_t *ret_octets)
 {
     struct remote_server *server = context;
-    uint64_t octets = 0;
-    int r;
+    int r = remote_message_open(&server->message, &server->maildrop, index, offset);
 
-    close_text(server);
-    r = maildrop_read(&server->maildrop, index, &server->text);
-    server->newline = (struct newline_to_wire){ .dot_stuffing = false };
     if (r == 0)
-        r = measure(server, &octets);
-    if (r == 0)
-        r = digest_restart(server->digest);
-    if (r == 0 && offset > octets)
-        r = -ERANGE;
-    if (r < 0) {
-        if (r != -ENOENT && r != -ERANGE)
-            log_failure(server, "a message cannot be read", r);
-        close_text(server);
-        return r;
-    }
-    server->newline = (struct newline_to_wire){ .dot_stuffing = false };
-    server->octets = octets;
-    server->skipped_to = offset;
-    server->sent = 0;
-    *ret_octets = octets;
-    return 0;
-}
-
-/* Hashes octets, and sends those that the client has not. */
-static int send_octets(struct remote_server *server, struct span octets)
-{
-    uint64_t skip = server->skipped_to > server->sent ? server->skipped_to - server->sent : 0;
-    int r = digest_add(server->digest, octets);
-
-    server->sent += octets.size;
-    if (r == 0 && server->sent > server->octets)
-        r = -EIO; /* it has grown */
-    return r < 0 ? r
-                 : remote_link_write(
-                       &server->link,
-                       span_skip(octets, skip < octets.size ? (size_t)skip : octets.size));
+        *ret_octets = server->message.octets;
+    else if (r != -ENOENT && r != -ERANGE)
+        log_failure(server, "a message cannot be read", r);
+    return r;
 }
 
 static int on_send_piece(void *context, char *ret_digest)
 {
     struct remote_server *server = context;
-    unsigned char out[2 * TEXT_BYTES];
-    long size = read_piece(server, out);
-    bool last = size == 0;
-    int r;
+    unsigned char room[REMOTE_MESSAGE_ROOM];
+    struct span octets = { NULL, 0 };
+    int r = remote_message_read(&server->message, room, &octets, ret_digest), sent;
 
-    if (last)
-        size = (long)newline_to_wire_end(&server->newline, out);
-    r = size < 0 ? (int)size : send_octets(server, span_of(out, (size_t)size));
-    if (r == 0 && !last)
-        return REMOTE_PIECE_MORE;
-    if (r == 0 && server->sent != server->octets)
-        r = -EIO;
-    if (r == 0)
-        r = digest_end(server->digest, ret_digest);
     if (r == -EIO)
         log_failure(server, "a message could not be read to its end", r);
-    close_text(server);
-    return r < 0 ? r : REMOTE_PIECE_LAST;
+    if (r < 0)
+        return r;
+    sent = remote_link_write(&server->link, octets);
+    if (sent < 0)
+        return sent;
+    return r == REMOTE_MESSAGE_LAST ? REMOTE_PIECE_LAST : REMOTE_PIECE_MORE;
 }
 
 /* ---- uploads ---- */
@@ -453,33 +336,14 @@ static void on_push_stop(void *context)
 
 /* ---- waiting for mail ---- */
 
-static void watch_place(struct remote_server *server, const char *place)
-{
-    const char *at = strchr(server->user, '@');
-    char path[PATH_MAX];
-    int size = snprintf(path, sizeof(path), "%s/%s/%.*s/Maildir/%s", store_of(server), at + 1,
-                        (int)(at - server->user), server->user, place);
-
-    if (size < 0 || (size_t)size >= sizeof(path) ||
-        inotify_add_watch(server->link.watched, path, IN_CREATE | IN_MOVED_TO) < 0) {
-        close(server->link.watched);
-        server->link.watched = -1;
-    }
-}
-
 static void on_wait(void *context, uint32_t seconds)
 {
     struct remote_server *server = context;
 
     server->wait_end_ms = now_ms() + seconds * 1000LL;
     server->look_now = true;
-    if (server->link.watched >= 0)
-        return;
-    server->link.watched = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-    if (server->link.watched >= 0)
-        watch_place(server, "new");
-    if (server->link.watched >= 0)
-        watch_place(server, "cur");
+    if (server->link.watched < 0)
+        server->link.watched = maildir_watch_open(store_of(server), server->user);
 }
 
 static void stop_watching(struct remote_server *server)
@@ -487,14 +351,6 @@ static void stop_watching(struct remote_server *server)
     if (server->link.watched >= 0)
         close(server->link.watched);
     server->link.watched = -1;
-}
-
-static void read_watched(const struct remote_server *server)
-{
-    char events[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
-
-    while (read(server->link.watched, events, sizeof(events)) > 0)
-        ;
 }
 
 /* ---- the session ---- */
@@ -574,7 +430,7 @@ static int turn(struct remote_server *server, unsigned char *in, struct span *he
     case REMOTE_LINK_READABLE:
         return take_input(server, in, held);
     case REMOTE_LINK_WATCHED:
-        read_watched(server);
+        maildir_watch_drain(server->link.watched);
         return wake(server);
     case REMOTE_LINK_TIMEOUT:
         if (session->state == REMOTE_WAITING)
@@ -653,16 +509,14 @@ void remote_serve(struct worker_session *worker)
     server.began_ms = now_ms();
     server.place = server.link.watched = -1;
     server.link.connection = worker->connection;
-    server.digest = digest_new();
-    if (!server.digest)
+    if (remote_message_init(&server.message) < 0)
         return;
     catch_term(&server);
     uploads_init(&server.uploads, worker->settings);
     serve(&server);
     uploads_deinit(&server.uploads);
     stop_watching(&server);
-    close_text(&server);
+    remote_message_deinit(&server.message);
     close_maildrop(&server);
-    digest_free(server.digest);
     session_socket = -1;
 }
