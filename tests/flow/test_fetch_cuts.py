@@ -1,12 +1,15 @@
 """gatepost-fetch over links that are cut behind every octet, and with itself or the server killed at any moment: each
 message is there once, octet for octet, at both ends; looked at on disk, also at the moment of the cut."""
+import contextlib
 import os
 import queue
 import random
 import re
 import signal
+import subprocess
 
 import gatepost as library
+import proc
 import pytest
 from cut import Cut, Relay
 from fetch import OK, TEMPFAIL, UNAVAILABLE, Site
@@ -142,6 +145,12 @@ def test_large_messages_cut_anywhere(world, full):
         world.cut_and_finish(cut, LARGE_DOWN, LARGE_UP, tls=True)
 
 
+@pytest.mark.parametrize("how", ["reset", "fin"])
+@pytest.mark.parametrize("direction, octet", [("up", 1), ("up", 200), ("up", 550), ("down", 1), ("down", 100), ("down", 900)])
+def test_a_handshake_that_is_cut_is_no_more_than_a_cut(world, direction, octet, how):
+    world.cut_and_finish(Cut(direction, octet, how), tls=True)
+
+
 @pytest.mark.parametrize("direction, octet", [("up", 0), ("up", 60), ("down", 60), ("down", 500)])
 def test_the_program_itself_tries_again(world, direction, octet):
     with Site() as site:
@@ -256,9 +265,11 @@ def kill_points(world, full):
 
 
 @pytest.mark.seconds(3600)
-def test_p5_the_client_killed(world, full):
+@pytest.mark.parametrize("how", ["pass", "drop"])
+def test_p5_the_client_killed(world, full, how):
+    """The server is told ("pass"), or is not, and does not keep the owner from coming back ("drop")."""
     for direction, point in kill_points(world, full):
-        code = kill_and_finish(world, Cut(direction, point, "pass"), lambda client: os.kill(client.pid, signal.SIGKILL))
+        code = kill_and_finish(world, Cut(direction, point, how), lambda client: os.kill(client.pid, signal.SIGKILL))
         assert code in (-signal.SIGKILL, OK), (direction, point)
 
 
@@ -300,5 +311,52 @@ def test_p5_the_client_killed_at_a_step(world, full, call):
             result = site.run(world.gate, world.relay.port, tls=False)
             assert result.returncode == OK, f"after step {step} of {call}: {result.words}"
             world.all_done()
+    print(f"{step - 1} steps")
+    assert step > 1
+
+
+@pytest.fixture(scope="module")
+def traced_world():
+    """Its sessions may end under strace, where LeakSanitizer cannot work."""
+    with library.Gatepost(sections(), users=(library.USER, OTHER), environment=WITHOUT_LEAKS) as gate:
+        with Relay(gate.port("remote")) as relay:
+            yield World(gate, relay)
+
+
+@contextlib.contextmanager
+def sessions_killed_at(gate, call, step):
+    """Each session of the mail worker, before its `step`th such call."""
+    pids = gate.pop3d()
+    with open(gate.folder / "strace", "wb") as said:
+        tracer = subprocess.Popen(["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e",
+                                   f"inject={call}:signal=SIGKILL:when={step}",
+                                   *(word for pid in pids for word in ("-p", str(pid)))], stderr=said)
+    try:
+        proc.wait_until(lambda: all(proc.status(pid)["TracerPid"] != "0" for pid in pids), 30, "strace sees the worker")
+        yield
+    finally:
+        tracer.send_signal(signal.SIGINT)
+        tracer.wait(30)
+
+
+@pytest.mark.seconds(3600)
+@pytest.mark.parametrize("call", ["fsync,fdatasync", "rename,renameat,renameat2,link,linkat", "unlink,unlinkat",
+                                  "write,pwrite64,writev"])
+def test_p5_the_server_s_session_killed_at_a_step(traced_world, call):
+    step, reached = 0, True
+    while reached:
+        step += 1
+        with Site() as site:
+            traced_world.fresh(site, DOWN, UP)
+            workers = traced_world.gate.pop3d()
+            with sessions_killed_at(traced_world.gate, call, step):
+                first = site.run(traced_world.gate, traced_world.relay.port, tls=False)
+            reached = first.returncode != OK
+            assert first.returncode in (OK, TEMPFAIL), first.words
+            assert traced_world.gate.pop3d() == workers
+            traced_world.nothing_lost()
+            result = site.run(traced_world.gate, traced_world.relay.port, tls=False)
+            assert result.returncode == OK, f"after step {step} of {call}: {result.words}"
+            traced_world.all_done()
     print(f"{step - 1} steps")
     assert step > 1
