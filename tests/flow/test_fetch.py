@@ -220,6 +220,21 @@ def test_a_large_message_that_the_server_does_not_take_costs_no_time(tmp_path):
         assert bodies(gate, OTHER) == [good]
 
 
+def test_a_large_message_that_has_to_wait_holds_up_nothing_else(tmp_path):
+    with library.Gatepost(sections({"mailstore": {"push_quota": "2MiB"}}), users=(library.USER, OTHER)) as gate:
+        local = Local(gate, tmp_path)
+        deliver(gate, TEXTS[0])
+        put(local, BODY + (b"y" * 70 + b"\r\n") * 60000, [OTHER], name="1.large.test")
+        good = put(local, BODY, [OTHER])
+        for connections in (2, 2):
+            result = local.run("-o", local.folder / "outbox", "--json", code=TEMPFAIL)
+            said = json.loads(result.stdout)
+            assert said["error"] == "not sent yet: 1.large.test: unfinished uploads take too much room"
+            assert said["connections"] == connections, "it is not sent to its end, and not a second time"
+        assert bodies(gate, OTHER) == [good] and local.messages() == TEXTS[:1]
+        assert outbox_names(local) == ["1.large.test"]
+
+
 # waiting
 
 @contextlib.contextmanager

@@ -272,9 +272,12 @@ static void connect_until_done(struct fetch *fetch)
         if (!fetch->options->watch && failures > fetch->options->retries &&
             (r != TRY_AGAIN || failures > 1)) {
             if (r == TRY_AGAIN)
-                report_end(fetch->report, EX_TEMPFAIL, "%s: no way on", fetch->options->link.host);
+                report_end(fetch->report, EX_TEMPFAIL, "%s: %s", fetch->options->link.host,
+                           fetch->sending.later[0] ? fetch->sending.later : "no way on");
             return;
         }
+        if (r != TRY_AGAIN)
+            sending_retry(&fetch->sending);
         if (r != TRY_AGAIN || failures > 1)
             wait_a_while(fetch, failures);
         if (*fetch->stopped) {
@@ -289,6 +292,8 @@ static void tell_refusals(struct fetch *fetch)
 {
     const struct report *report = fetch->report;
 
+    if (fetch->options->watch) /* each was told when it happened */
+        return;
     if (report->refusal_count > 0 && (report->exit == EX_OK || report->exit == EX_TEMPFAIL))
         report_end(fetch->report, EX_DATAERR, "%zu message%s will not be sent: see %s/.Failed",
                    report->refusal_count, report->refusal_count == 1 ? "" : "s",

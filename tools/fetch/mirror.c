@@ -185,7 +185,6 @@ static int claim(struct mirror *mirror, struct stored *alike, struct remote_uid 
     int r;
 
     mirror_unlink(mirror, uid);
-    alike->claimed = true;
     r = mirror_commit(mirror);
     if (r == 0)
         r = mirror_note(mirror, JOURNAL_ALIKE, former, uid);

@@ -33,14 +33,37 @@ void sending_close(struct sending *sending)
     if (sending->outbox)
         outbox_close(sending->outbox);
     free(sending->states);
+    free(sending->put_off);
     *sending = (struct sending){ .outbox = NULL };
 }
 
 static void forget(struct sending *sending)
 {
     sending->count = 0;
-    sending->split_at[0] = sending->later[0] = '\0';
+    sending->split_at[0] = '\0';
     sending->stale = false;
+    if (sending->put_off_count == 0)
+        sending->later[0] = '\0';
+}
+
+void sending_retry(struct sending *sending)
+{
+    sending->put_off_count = 0;
+}
+
+static bool is_put_off(const struct sending *sending, const char *id)
+{
+    for (size_t i = 0; i < sending->put_off_count; i++)
+        if (strcmp(sending->put_off[i], id) == 0)
+            return true;
+    return false;
+}
+
+static enum sending_stage first_stage(const struct sending *sending, const struct outbox_item *item)
+{
+    if (is_put_off(sending, item->id))
+        return SENDING_LATER;
+    return item->begun ? SENDING_TO_ASK : SENDING_FRESH;
 }
 
 static int make_states(struct sending *sending, size_t count)
@@ -52,8 +75,7 @@ static int make_states(struct sending *sending, size_t count)
     sending->states = states;
     sending->count = count;
     for (size_t i = 0; i < count; i++)
-        states[i] = (struct sending_item){ .stage = sending->items[i].begun ? SENDING_TO_ASK
-                                                                            : SENDING_FRESH };
+        states[i] = (struct sending_item){ .stage = first_stage(sending, &sending->items[i]) };
     return 0;
 }
 
@@ -123,9 +145,16 @@ static int give_up(struct sending *sending, size_t index, const char *words)
 
 static int put_off(struct sending *sending, size_t index, const char *words)
 {
+    const struct outbox_item *item = &sending->items[index];
+    void *grown =
+        realloc(sending->put_off, (sending->put_off_count + 1) * sizeof(sending->put_off[0]));
+
+    if (!grown)
+        return -ENOMEM;
+    sending->put_off = grown;
+    memcpy(sending->put_off[sending->put_off_count++], item->id, sizeof(item->id));
     sending->states[index].stage = SENDING_LATER;
-    snprintf(sending->later, sizeof(sending->later), "%.60s: %.150s", sending->items[index].name,
-             words);
+    snprintf(sending->later, sizeof(sending->later), "%.60s: %.150s", item->name, words);
     return 0;
 }
 

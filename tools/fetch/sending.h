@@ -38,8 +38,10 @@ struct sending {
     bool stale;    /* the outbox has changed */
     bool resting;  /* others may have it */
     size_t split;
-    char split_at[256]; /* "": nothing to split */
-    char later[256];    /* why something is to be sent later; "": nothing is */
+    char split_at[256];                     /* "": nothing to split */
+    char later[256];                        /* why something is to be sent later; "": nothing is */
+    char (*put_off)[REMOTE_UPLOAD_MAX + 1]; /* the ids of that */
+    size_t put_off_count;
 };
 
 /* `folder` NULL: there is no outbox. `sent` may be NULL. 0 or -errno. */
@@ -49,6 +51,10 @@ void sending_close(struct sending *sending);
 
 /* A connection begins, and with it everything anew. 0 or -errno. */
 int sending_scan(struct sending *sending);
+
+/* A while has passed: what was put off is to be tried again. Until then it holds up nothing else,
+ * on later connections too. */
+void sending_retry(struct sending *sending);
 
 /* Lets others have the outbox. */
 void sending_rest(struct sending *sending);

@@ -26,7 +26,7 @@ struct stored *stored_find_alike(struct stored_list *list, uint32_t epoch, struc
     for (size_t i = 0; i < list->count; i++) {
         struct stored *item = &list->items[i];
 
-        if (item->uid.epoch != epoch && item->stage == STORED_DONE && !item->claimed &&
+        if (item->uid.epoch != epoch && item->stage == STORED_DONE &&
             memcmp(item->digest, digest.data, REMOTE_DIGEST_MAX) == 0)
             return item;
     }
@@ -103,7 +103,7 @@ void stored_rename(struct stored_list *list, struct remote_uid from, struct remo
     moved = *item;
     index = (size_t)(item - list->items);
     moved.uid = to;
-    moved.claimed = moved.told = false;
+    moved.told = false;
     memmove(item, item + 1, (list->count - index - 1) * sizeof(*item));
     list->items[list->count - 1] = moved;
     list->untold = 0;

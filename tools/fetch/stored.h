@@ -17,9 +17,8 @@ struct stored {
     struct remote_uid uid;
     char digest[REMOTE_DIGEST_MAX];
     enum stored_stage stage;
-    bool claimed; /* a message of another epoch is found to be this one */
-    bool told;    /* it has been acknowledged on this connection */
-    char *name;   /* of STORED_TAKEN */
+    bool told;  /* it has been acknowledged on this connection */
+    char *name; /* of STORED_TAKEN */
 };
 
 struct stored_list {
@@ -38,7 +37,7 @@ int stored_put(struct stored_list *list, struct remote_uid uid, struct span dige
 /* NULL: there is none. */
 struct stored *stored_find(struct stored_list *list, struct remote_uid uid);
 
-/* One of another epoch with that digest, which nobody has claimed. NULL: there is none. */
+/* One of another epoch with that digest. NULL: there is none. */
 struct stored *stored_find_alike(struct stored_list *list, uint32_t epoch, struct span digest);
 
 /* Gives the one at `from` its new uid and puts it last. */

@@ -215,6 +215,8 @@ static void on_waiting(void *context, bool begins)
     fetch->waiting = begins;
     if (begins)
         sending_rest(&fetch->sending);
+    else
+        sending_retry(&fetch->sending);
 }
 
 static const struct dialogue_caller caller = {

@@ -220,6 +220,9 @@ static void test_a_group_is_stored_and_acknowledged(void **state)
     assert_stored("one\n||a\rb\r\r\nc\n|");
     assert_acks("1 3 4");
     assert_acks("");
+    assert_int_equal(mirror_disconnected(&mirror), 0);
+    mirror_connected(&mirror);
+    assert_acks("1 3 4"); /* the link may have been cut before they came */
     assert_int_equal(count_in_tmp(), 0);
     cut_and_open();
     assert_where("4");
@@ -500,6 +503,28 @@ static void test_a_disk_that_is_full(void **state)
     assert_acks("1 2");
 }
 
+static void test_a_line_that_has_no_room_spoils_none_behind_it(void **state)
+{
+    struct journal_record record = { .kind = JOURNAL_LAST, .uid = uid_of(5) };
+    struct rlimit limit, before;
+
+    (void)state;
+    signal(SIGXFSZ, SIG_IGN);
+    store(1, "one\r\n");
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    limit = before;
+    limit.rlim_cur = mirror.journal.size + 3;
+    assert_int_equal(journal_add(&mirror.journal, &record), 0);
+    setrlimit(RLIMIT_FSIZE, &limit);
+    assert_int_equal(journal_write(&mirror.journal), -EFBIG);
+    setrlimit(RLIMIT_FSIZE, &before);
+    record.uid = uid_of(6);
+    assert_int_equal(journal_add(&mirror.journal, &record), 0);
+    assert_int_equal(journal_write(&mirror.journal), 0);
+    kill_and_open();
+    assert_where("6");
+}
+
 static void test_one_run_and_one_mailbox(void **state)
 {
     static struct mirror first;
@@ -636,6 +661,7 @@ int main(void)
         TEST(test_a_wrong_digest_is_pulled_anew_once),
         TEST(test_a_part_with_wrong_octets_is_pulled_anew),
         TEST(test_a_disk_that_is_full),
+        TEST(test_a_line_that_has_no_room_spoils_none_behind_it),
         TEST(test_one_run_and_one_mailbox),
         TEST(test_a_new_epoch_stores_nothing_twice),
         TEST(test_the_journal_stays_short),
