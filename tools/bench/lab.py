@@ -150,12 +150,14 @@ class Lab:
              "--nginx-smtp", at["BENCH_BK_SMTP"]])
 
     def peer(self, name, workers=1, everywhere=False):
-        """The running proxy; started where it does not run yet. `everywhere`: on all CPUs, beside the load."""
-        cpus = self.options.all_cpus if everywhere else self.options.proxy_cpus
-        if (name, workers, cpus) not in self.peers:
+        """The running proxy; started where it does not run (any more). `everywhere`: on all CPUs, beside the load."""
+        key = name, workers, self.options.all_cpus if everywhere else self.options.proxy_cpus
+        if key in self.peers and not all(map(running, self.peers[key].pids)):
+            self.peers.pop(key).stop()
+        if key not in self.peers:
             first_port, self.next_port = self.next_port, self.next_port + 10
-            self.peers[name, workers, cpus] = Peer(name, workers, cpus, first_port, self)
-        return self.peers[name, workers, cpus]
+            self.peers[key] = Peer(*key, first_port, self)
+        return self.peers[key]
 
     def stop_peers(self):
         while self.peers:

@@ -54,7 +54,8 @@ def neighbours(case, results):
         base = costs([result for result in mine if result["connections"] == fewest])
         for (connections, count), beside in by(mine, "connections", "workers").items():
             figures = costs(beside)
-            lines.append([label, f"{connections:,}", count, number(statistics.median(figures)) if figures else "",
+            held = int(median(beside, "held"))
+            lines.append([label, f"{connections:,}" + (f" ({held:,} held)" if held < connections else ""), count or "", number(statistics.median(figures)) if figures else "",
                           *parts(base, figures), f"{median(beside, 'kib_per_connection'):.1f}",
                           milliseconds(median(beside, "p99_us")), all_errors(beside)])
     return table(["proxy", "idle beside", "workers", "CPU, µs a NOOP", "of that beside the fewest: medians", "best rounds",
