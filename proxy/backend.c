@@ -111,8 +111,8 @@ int backend_stream_init(const struct backend_address *address, struct stream *st
 {
     struct stream_loop *loop = address->backend->loop;
 
-    return address->to.to.any.sa_family == AF_UNIX ? stream_init_pipe(stream, loop, events, owner)
-                                                   : stream_init_tcp(stream, loop, events, owner);
+    return backend_is_local(address) ? stream_init_unix(stream, loop, events, owner)
+                                     : stream_init_tcp(stream, loop, events, owner);
 }
 
 int backend_connect(const struct backend_address *address, struct stream *stream,
@@ -121,9 +121,9 @@ int backend_connect(const struct backend_address *address, struct stream *stream
     int r;
 
     stats_count(&address->backend->loop->stats->connects);
-    if (address->to.to.any.sa_family == AF_UNIX) {
-        uv_pipe_connect(request, &stream->uv.pipe, address->to.to.un.sun_path, done);
-        return 0;
+    if (backend_is_local(address)) {
+        r = stream_connect_unix(stream, &address->to.to.un);
+        return r < 0 ? r : BACKEND_CONNECTED;
     }
     if (backend_is_empty(address))
         return -EADDRNOTAVAIL; /* the name has lost it since it was chosen */

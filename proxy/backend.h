@@ -138,8 +138,17 @@ void backend_give(struct backend_address *address);
 int backend_stream_init(const struct backend_address *address, struct stream *stream,
                         const struct stream_events *events, void *owner);
 
+/* Is it a UNIX socket? Then `request` is not used below, and `done` is not called. */
+static inline bool backend_is_local(const struct backend_address *address)
+{
+    return address->to.to.any.sa_family == AF_UNIX;
+}
+
+enum backend_connect_result { BACKEND_CONNECTED = 1 };
+
 /* Begins to connect it. `request` stays until `done` is called, also after the stream was closed.
- * 0, or -errno: `done` will not be called. */
+ * 0; BACKEND_CONNECTED at once, for a UNIX socket; or -errno: `done` will not be called, and
+ * -EAGAIN means that the backlog is full. */
 int backend_connect(const struct backend_address *address, struct stream *stream,
                     uv_connect_t *request, uv_connect_cb done);
 

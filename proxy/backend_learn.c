@@ -23,7 +23,7 @@ struct learn {
     bool stream_open, stream_closing, ended;
     bool admitted;                /* holds one of the address's max_connections */
     struct backend_waiter waiter; /* for it */
-    int error;                    /* of the first connect call; 0: none */
+    int status;                   /* of the connect call, to be told from the loop; 0: none */
     uint32_t generation;
     uint64_t began_ms, deadline_ms;
     struct stream stream;
@@ -298,8 +298,8 @@ static void admitted(struct learn *learn)
     } else {
         give_place(learn);
     }
-    if (r < 0) { /* told from the loop, as every other failure */
-        learn->error = r;
+    if (r != 0) { /* told from the loop, as what comes later */
+        learn->status = r;
         uv_timer_start(&learn->timer, on_timer, 0, 0);
     }
 }
@@ -314,13 +314,18 @@ static void on_room(struct backend_waiter *waiter, int status)
         admitted(learn);
 }
 
-/* Sessions may have all places: busy, not down. */
-static void try_connect(struct learn *learn)
+static void start_timer(struct learn *learn)
 {
     uint64_t now = uv_now(learn->backend->loop->uv);
 
     uv_timer_start(&learn->timer, on_timer, learn->deadline_ms > now ? learn->deadline_ms - now : 0,
                    0);
+}
+
+/* Sessions may have all places: busy, not down. */
+static void try_connect(struct learn *learn)
+{
+    start_timer(learn);
     if (backend_take(learn->address, &learn->waiter) == 0)
         admitted(learn);
 }
@@ -329,8 +334,16 @@ static void on_timer(uv_timer_t *timer)
 {
     struct learn *learn = timer->data;
 
-    if (learn->error < 0) {
-        failed(learn, learn->error, "cannot be reached");
+    int status = learn->status;
+
+    learn->status = 0;
+    if (status == BACKEND_CONNECTED || status == -EAGAIN) {
+        start_timer(learn);
+        on_connected(&learn->connect, status < 0 ? status : 0);
+        return;
+    }
+    if (status < 0) {
+        failed(learn, status, "cannot be reached");
         return;
     }
     if (learn->stream_open && learn->greet.told) { /* all but the goodbye has come */

@@ -168,32 +168,41 @@ static void connected(uv_connect_t *request, int status)
     free(request);
 }
 
+/* `status` as of backend_connect(), or of what came before it. */
+static void began_to_connect(struct session *session, uv_connect_t *request, int status)
+{
+    session_deadline(session, session->target->settings->connect_timeout_ms);
+    if (status == 0) {
+        session->connecting = request;
+        return;
+    }
+    free(request);
+    session->status = status < 0 ? status : 0;
+    session_event(session, EV_BACKEND_UP); /* the session may have ended */
+}
+
 static void try_connect(struct session *session)
 {
+    bool local = backend_is_local(session->address);
     uv_connect_t *request;
-    int r;
+    int r = -ENOMEM;
 
     if (session->handles > 2) { /* the former connection is still closing */
         retry_later(session);
         return;
     }
-    request = malloc(sizeof(*request));
-    r = request ? backend_stream_init(session->address, &session->backend, &session_backend_events,
-                                      session)
-                : -ENOMEM;
+    request = local ? NULL : malloc(sizeof(*request));
+    if (local || request)
+        r = backend_stream_init(session->address, &session->backend, &session_backend_events,
+                                session);
     if (r == 0) {
         session->handles++;
         session->backend_open = true;
-        request->data = session;
+        if (request)
+            request->data = session;
         r = backend_connect(session->address, &session->backend, request, connected);
     }
-    if (r < 0) {
-        free(request);
-        failed(session, r, "cannot be connected to");
-        return;
-    }
-    session->connecting = request;
-    session_deadline(session, session->target->settings->connect_timeout_ms);
+    began_to_connect(session, request, r);
 }
 
 static struct greet_plan plan(struct session *session, enum greet_purpose purpose)

@@ -13,6 +13,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include "proxy/stats.h"
 #include "proxy/tls_engine.h"
@@ -405,8 +407,7 @@ static int init(struct stream *stream, struct stream_loop *loop, const struct st
     int status;
 
     *stream = (struct stream){ .loop = loop, .events = events, .owner = owner, .tcp = tcp };
-    status =
-        tcp ? uv_tcp_init(loop->uv, &stream->uv.tcp) : uv_pipe_init(loop->uv, &stream->uv.pipe, 0);
+    status = uv_tcp_init(loop->uv, &stream->uv.tcp);
     stream->uv.handle.data = stream;
     return status;
 }
@@ -417,10 +418,26 @@ int stream_init_tcp(struct stream *stream, struct stream_loop *loop,
     return init(stream, loop, events, owner, true);
 }
 
-int stream_init_pipe(struct stream *stream, struct stream_loop *loop,
+int stream_init_unix(struct stream *stream, struct stream_loop *loop,
                      const struct stream_events *events, void *owner)
 {
     return init(stream, loop, events, owner, false);
+}
+
+/* uv_pipe_connect() would have the poll tell what is known at once: five calls more. */
+int stream_connect_unix(struct stream *stream, const struct sockaddr_un *to)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), status;
+
+    if (fd < 0)
+        return -errno;
+    if (connect(fd, (const struct sockaddr *)to, sizeof(*to)) < 0)
+        status = -errno;
+    else
+        status = uv_tcp_open(&stream->uv.tcp, fd);
+    if (status < 0)
+        close(fd);
+    return status;
 }
 
 static void on_closed(uv_handle_t *handle)

@@ -1,5 +1,5 @@
-/* One connection's octets: a uv handle (TCP or UNIX socket), plain or TLS, with reading, writing
- * and pausing.
+/* One connection's octets: a uv handle (of a TCP or UNIX socket), plain or TLS, with reading,
+ * writing and pausing.
  *
  * I/O only: no knowledge of any mail protocol. All streams of a loop share the buffers of one
  * struct stream_loop: an idle stream owns none. What the kernel refuses is copied to chunks
@@ -31,6 +31,7 @@
 #define STREAM_OUT_MAX                                                                             \
     (STREAM_READ_MAX + 8192) /* a whole read as TLS records of 16 KiB, with their overhead */
 
+struct sockaddr_un;
 struct stream;
 struct stream_driver;  /* the uv handles of a stream_loop */
 struct stream_request; /* a write that libuv is busy with */
@@ -85,8 +86,7 @@ struct stream {
     union {
         uv_handle_t handle;
         uv_stream_t stream;
-        uv_tcp_t tcp;
-        uv_pipe_t pipe;
+        uv_tcp_t tcp; /* libuv asks of what it reads and writes only that it is a stream socket */
     } uv;
     struct stream_loop *loop;
     const struct stream_events *events;
@@ -119,13 +119,16 @@ int stream_loop_init(struct stream_loop *loop, uv_loop_t *uv, size_t read_size);
 void stream_loop_hurry(struct stream_loop *loop);
 void stream_loop_deinit(struct stream_loop *loop);
 
-/* Initialises a stream with a handle of its own (uv_tcp_init / uv_pipe_init); accept or connect
- * then go by uv calls on stream->uv. stream_close() must be called to end it, also after a failure
- * of those. */
+/* Initialises a stream with a handle of its own; accept, open or connect then go by uv calls on
+ * stream->uv.tcp. stream_close() must be called to end it, also after a failure of those. */
 int stream_init_tcp(struct stream *stream, struct stream_loop *loop,
                     const struct stream_events *events, void *owner);
-int stream_init_pipe(struct stream *stream, struct stream_loop *loop,
+int stream_init_unix(struct stream *stream, struct stream_loop *loop,
                      const struct stream_events *events, void *owner);
+
+/* Connects the latter, which is done at once. 0, or -errno; -EAGAIN: the server's backlog is full.
+ */
+int stream_connect_unix(struct stream *stream, const struct sockaddr_un *to);
 
 /* Starts, or goes on, reading. Octets that TLS holds decrypted are delivered first, from the loop
  * (never from inside this call). A limit below loop->read_size keeps the rest in the kernel (or in

@@ -358,6 +358,7 @@ def test_checks_of_a_server_that_refuses_become_rarer_and_wait_for_its_goodbye(f
     with Server(folder / "a.sock", kind.script("a")) as a, Server(folder / "b.sock", kind.script("b")) as b, \
             behind(kind, [a, b], 2) as gate:
         wait_served(gate, kind, "a")
+        proc.wait_until(lambda: len(a.dialogues) == 4 and all(one.done.is_set() for one in a.dialogues), 20, "all is learned")
         a.act = not_yet
         a.most = 0
         began = time.monotonic()

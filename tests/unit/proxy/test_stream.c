@@ -151,8 +151,8 @@ static void hear_a_peer_that_closed(size_t written, bool fails_at_once)
 
     world_init(&world, 65536);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
-    stream_init_pipe(&pipe, &world.loop, &events, &world);
-    assert_int_equal(uv_pipe_open(&pipe.uv.pipe, fds[0]), 0);
+    stream_init_unix(&pipe, &world.loop, &events, &world);
+    assert_int_equal(uv_tcp_open(&pipe.uv.tcp, fds[0]), 0);
     assert_int_equal(write(fds[1], "421 busy\r\n", 10), 10);
     close(fds[1]);
     stream_read(&pipe, 0);

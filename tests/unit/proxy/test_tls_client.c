@@ -141,8 +141,8 @@ static void unix_world_with_server(struct world *world)
     assert_int_equal(stream_loop_init(&world->loop, &world->uv, 65536), 0);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends), 0);
     world->fd = ends[0];
-    assert_int_equal(stream_init_pipe(&world->stream, &world->loop, &events, world), 0);
-    assert_int_equal(uv_pipe_open(&world->stream.uv.pipe, ends[1]), 0);
+    assert_int_equal(stream_init_unix(&world->stream, &world->loop, &events, world), 0);
+    assert_int_equal(uv_tcp_open(&world->stream.uv.tcp, ends[1]), 0);
     world->client_ctx = SSL_CTX_new(TLS_server_method());
 }
 
