@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <termios.h>
 #include <unistd.h>
@@ -25,14 +26,25 @@ static int fail_with(char *into, int error, struct text *words, const char *what
     return error;
 }
 
+/* One octet; `waiting`, where given, is the signal mask while there is none yet: a signal that
+ * comes between two reads must not wait for a key. */
+static ssize_t read_octet(int fd, const sigset_t *waiting, char *octet)
+{
+    struct pollfd poller = { .fd = fd, .events = POLLIN };
+
+    if (waiting && ppoll(&poller, 1, NULL, waiting) < 0)
+        return -1;
+    return read(fd, octet, 1);
+}
+
 /* Reads up to a line end or the end of input. A CR before the line end is none of it. */
-static int read_line(int fd, char *into, struct text *words)
+static int read_line(int fd, const sigset_t *waiting, char *into, struct text *words)
 {
     size_t size = 0;
     ssize_t r;
     char octet;
 
-    while ((r = read(fd, &octet, 1)) > 0 && octet != '\n') {
+    while ((r = read_octet(fd, waiting, &octet)) > 0 && octet != '\n') {
         if (size == PASSWORD_ROOM - 1)
             return fail(into, -EMSGSIZE, words, "the password is too long");
         if (octet == '\0')
@@ -52,7 +64,7 @@ static int read_line(int fd, char *into, struct text *words)
 
 int password_from_descriptor(int fd, char *into, struct text *words)
 {
-    int r = read_line(fd, into, words);
+    int r = read_line(fd, NULL, into, words);
 
     close(fd);
     return r;
@@ -87,7 +99,7 @@ int password_from_command(const char *command, char *into, struct text *words)
         close(ends[0]);
         return fail_with(into, r, words, "the password command cannot be run");
     }
-    r = read_line(ends[0], into, &line);
+    r = read_line(ends[0], NULL, into, &line);
     drain(ends[0]);
     close(ends[0]);
     if (shell_finish(process, &ended) != 0) {
@@ -121,12 +133,20 @@ static bool has_arrived(int number)
     return false;
 }
 
-/* Without SA_RESTART, so that read() ends. What is ignored stays so. */
-static void catch_signals(struct sigaction before[CAUGHT])
+/* Without SA_RESTART, so that waiting ends. What is ignored stays so. They are let through only
+ * while there is nothing to read; but the last two, which what we do to the terminal raises itself.
+ */
+static void catch_signals(struct sigaction before[CAUGHT], sigset_t *ret_mask)
 {
     struct sigaction action = { .sa_handler = note };
+    sigset_t blocked;
 
     sigemptyset(&action.sa_mask);
+    sigemptyset(&blocked);
+    for (size_t i = 0; i < CAUGHT; i++)
+        if (caught[i] != SIGTTIN && caught[i] != SIGTTOU)
+            sigaddset(&blocked, caught[i]);
+    sigprocmask(SIG_BLOCK, &blocked, ret_mask);
     for (size_t i = 0; i < CAUGHT; i++) {
         arrived[i] = 0;
         sigaction(caught[i], &action, &before[i]);
@@ -138,7 +158,7 @@ static void catch_signals(struct sigaction before[CAUGHT])
 enum after_signals { NO_SIGNAL, STOPPED, INTERRUPTED };
 
 /* Sends itself what came meanwhile. Who comes back from a stop asks anew. */
-static enum after_signals pass_signals(const struct sigaction before[CAUGHT])
+static enum after_signals pass_signals(const struct sigaction before[CAUGHT], const sigset_t *mask)
 {
     enum after_signals result = NO_SIGNAL;
 
@@ -153,6 +173,7 @@ static enum after_signals pass_signals(const struct sigaction before[CAUGHT])
         else if (result == NO_SIGNAL)
             result = STOPPED;
     }
+    sigprocmask(SIG_SETMASK, mask, NULL);
     return result;
 }
 
@@ -173,7 +194,8 @@ static void say(int terminal, const char *text)
 }
 
 /* One try, with the terminal as it was at its end. */
-static int ask_once(int terminal, const char *prompt, char *into, struct text *words)
+static int ask_once(int terminal, const char *prompt, const sigset_t *waiting, char *into,
+                    struct text *words)
 {
     struct termios before, silent;
     int r;
@@ -186,7 +208,7 @@ static int ask_once(int terminal, const char *prompt, char *into, struct text *w
     if (r < 0)
         return fail_with(into, r, words, "the terminal");
     say(terminal, prompt);
-    r = read_line(terminal, into, words);
+    r = read_line(terminal, waiting, into, words);
     say(terminal, "\n");
     set_terminal(terminal, &before);
     return r;
@@ -201,11 +223,12 @@ int password_ask(const char *prompt, char *into, struct text *words)
         return fail(into, -ENXIO, words, "there is no terminal to ask for the password");
     do {
         struct sigaction before[CAUGHT];
+        sigset_t mask;
         size_t said = words->size;
 
-        catch_signals(before);
-        r = ask_once(terminal, prompt, into, words);
-        after = pass_signals(before);
+        catch_signals(before, &mask);
+        r = ask_once(terminal, prompt, &mask, into, words);
+        after = pass_signals(before, &mask);
         if (after != NO_SIGNAL)
             words->size = said;
     } while (after == STOPPED);
