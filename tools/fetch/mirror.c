@@ -247,8 +247,9 @@ int mirror_group_add(struct mirror *mirror, struct remote_uid uid, struct span d
 
 bool mirror_is_full(const struct mirror *mirror)
 {
-    return mirror->group_count == MIRROR_GROUP_MESSAGES ||
-           mirror->group_octets >= MIRROR_GROUP_OCTETS;
+    size_t most = mirror->options.deliver ? 1 : MIRROR_GROUP_MESSAGES; /* a command may be slow */
+
+    return mirror->group_count >= most || mirror->group_octets >= MIRROR_GROUP_OCTETS;
 }
 
 /* ---- storing a group ---- */

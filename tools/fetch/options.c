@@ -3,6 +3,7 @@
 #include "tools/fetch/options.h"
 
 #include <argp.h>
+#include <ctype.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -95,7 +96,8 @@ static void parse_host(struct options *options, const char *value, struct argp_s
     if (host.size == 0 || host.size >= sizeof(options->host) || !span_parse_u64(port, &number) ||
         number < 1 || number > 65535)
         argp_error(state, "%s: not a host, or a host and a port", value);
-    snprintf(options->host, sizeof(options->host), "%.*s", (int)host.size, (const char *)host.data);
+    for (size_t i = 0; i < host.size; i++) /* one spelling: it is the name of the mailbox too */
+        options->host[i] = (char)tolower(host.data[i]);
     snprintf(options->port, sizeof(options->port), "%llu", (unsigned long long)number);
 }
 
