@@ -20,6 +20,8 @@
 #include "proxy/base/log.h"
 
 #define PIECE_BYTES 16384
+#define TRY_NS      20000000
+#define TRIES       100 /* two seconds: an fsync of a slow disk, not a relay (guessed) */
 
 int upload_record_whole(struct uploads *uploads, const char *trace)
 {
@@ -254,11 +256,24 @@ int upload_deliver(struct uploads *uploads, struct text *reason)
     return r;
 }
 
+/* Waits a moment for whoever is completing it now. */
+static int open_part_patiently(struct uploads *uploads)
+{
+    static const struct timespec wait = { .tv_nsec = TRY_NS };
+    int r = upload_open_part(uploads, 0);
+
+    for (int i = 0; r == -EBUSY && i < TRIES; i++) {
+        nanosleep(&wait, NULL);
+        r = upload_open_part(uploads, 0);
+    }
+    return r;
+}
+
 void upload_complete(struct uploads *uploads)
 {
     char room[REMOTE_LINE_MAX] = "";
     struct text reason = TEXT_OVER(room);
-    int r = upload_open_part(uploads, 0);
+    int r = open_part_patiently(uploads);
 
     if ((r == 0 || r == -ENOENT) && upload_exists(uploads, UPLOAD_FILE(uploads->id, "done"))) {
         drop_delivered(uploads); /* its recipients may have read and deleted it: not once more */

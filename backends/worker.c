@@ -162,7 +162,8 @@ static void accept_sessions(struct worker *worker, int listener)
     }
 }
 
-static void forget_session(struct worker *worker, pid_t pid, int status)
+/* False: it was none. */
+static bool forget_session(struct worker *worker, pid_t pid, int status)
 {
     if (WIFSIGNALED(status))
         log_line(LOG_LEVEL_ERROR, "session process %ld was ended by signal %d", (long)pid,
@@ -173,22 +174,44 @@ static void forget_session(struct worker *worker, pid_t pid, int status)
     for (size_t i = 0; i < worker->session_count; i++)
         if (worker->sessions[i] == pid) {
             worker->sessions[i] = worker->sessions[--worker->session_count];
-            return;
+            return true;
         }
+    return false;
+}
+
+/* What a killed session was delivering is completed at once: its sender may come back long after
+ * the recipients have read and deleted it, and would have it delivered once more. */
+static void complete_deliveries(struct worker *worker)
+{
+    pid_t pid;
+
+    if (worker->protocol != PROTOCOL_REMOTE || !worker->program->remote_start || worker->draining)
+        return;
+    pid = fork();
+    if (pid == 0) {
+        close_parents_descriptors(worker);
+        worker->program->remote_start(worker->settings);
+        _exit(0);
+    }
+    if (pid < 0)
+        log_line(LOG_LEVEL_ERROR, "no process to complete deliveries: %s", err_text(-errno));
 }
 
 static void reap_sessions(struct worker *worker)
 {
     struct signalfd_siginfo info;
+    bool killed = false;
     int status;
     pid_t pid;
 
     while (read(worker->signals, &info, sizeof(info)) > 0)
         ;
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-        forget_session(worker, pid, status);
+        killed |= forget_session(worker, pid, status) && WIFSIGNALED(status);
         worker->accept_paused = false;
     }
+    if (killed)
+        complete_deliveries(worker);
 }
 
 /* ---- draining ---- */

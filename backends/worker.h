@@ -28,8 +28,8 @@ struct worker_program {
     const char *busy;        /* reply to a connection over the limit, with CRLF */
     const char *remote_busy; /* the same where Remote Mail is spoken; NULL: never */
     void (*session)(struct worker_session *session); /* returns when the session has ended */
-    /* What is done before the first connection is accepted, where Remote Mail is spoken; NULL:
-     * nothing. */
+    /* What is done before the first connection is accepted, and when a session was killed, where
+     * Remote Mail is spoken; NULL: nothing. */
     void (*remote_start)(const struct settings *settings);
 };
 
