@@ -116,7 +116,7 @@ def cut_points(octets, step):
 
 @pytest.mark.seconds(3600)
 @pytest.mark.parametrize("direction", ["up", "down"])
-def test_every_octet(world, full, direction):
+def test_r1_cut_behind_every_octet(world, full, direction):
     octets = whole_session(world)[direction]
     points = cut_points(octets, 1 if full else 41)
     cut = 0
@@ -133,7 +133,7 @@ def test_every_octet(world, full, direction):
 
 
 @pytest.mark.seconds(3600)
-def test_large_messages_cut_anywhere(world, full):
+def test_r1_large_messages_cut_anywhere(world, full):
     """Under TLS, at random octets; the seed is printed, and SEED=... repeats it."""
     seed = int(os.environ.get("SEED", random.SystemRandom().randrange(2**32)))
     order = random.Random(seed)
@@ -147,12 +147,12 @@ def test_large_messages_cut_anywhere(world, full):
 
 @pytest.mark.parametrize("how", ["reset", "fin"])
 @pytest.mark.parametrize("direction, octet", [("up", 1), ("up", 200), ("up", 550), ("down", 1), ("down", 100), ("down", 900)])
-def test_a_handshake_that_is_cut_is_no_more_than_a_cut(world, direction, octet, how):
+def test_r1_a_handshake_that_is_cut_is_no_more_than_a_cut(world, direction, octet, how):
     world.cut_and_finish(Cut(direction, octet, how), tls=True)
 
 
 @pytest.mark.parametrize("direction, octet", [("up", 0), ("up", 60), ("down", 60), ("down", 500)])
-def test_the_program_itself_tries_again(world, direction, octet):
+def test_r1_the_program_itself_tries_again(world, direction, octet):
     with Site() as site:
         world.fresh(site, DOWN, UP)
         world.relay.plan(Cut(direction, octet, "reset"), Cut(direction, octet, "fin"))
@@ -210,7 +210,7 @@ def run_and_note(world, relay, cut, unread_of, down=(), up=()):
 
 @pytest.mark.parametrize("how", ["fin", "reset"])
 @pytest.mark.parametrize("octet", [20000, 700000, 2500001])
-def test_p2_what_has_come_down_does_not_come_again(world, octet, how):
+def test_r2_what_has_come_down_does_not_come_again(world, octet, how):
     with Relay(world.gate.port("remote"), buffers=131072, record=True) as relay:
         first, second, sat = run_and_note(world, relay, Cut("down", octet, how), "client", down=LARGE_DOWN)
     start, uid = frame_start(bytes(first.down.octets))
@@ -223,7 +223,7 @@ def test_p2_what_has_come_down_does_not_come_again(world, octet, how):
 
 @pytest.mark.parametrize("how", ["fin", "reset"])
 @pytest.mark.parametrize("octet", [20000, 700000, 2500001])
-def test_p2_of_what_has_gone_up_at_most_256_kib_go_again(world, octet, how):
+def test_r2_of_what_has_gone_up_at_most_256_kib_go_again(world, octet, how):
     with Relay(world.gate.port("remote"), buffers=131072, record=True) as relay:
         first, second, sat = run_and_note(world, relay, Cut("up", octet, how), "server", up=LARGE_UP)
     octets = bytes(first.up.octets)
@@ -266,7 +266,7 @@ def kill_points(world, full):
 
 @pytest.mark.seconds(3600)
 @pytest.mark.parametrize("how", ["pass", "drop"])
-def test_p5_the_client_killed(world, full, how):
+def test_r5_the_client_killed(world, full, how):
     """The server is told ("pass"), or is not, and does not keep the owner from coming back ("drop")."""
     for direction, point in kill_points(world, full):
         code = kill_and_finish(world, Cut(direction, point, how), lambda client: os.kill(client.pid, signal.SIGKILL))
@@ -274,7 +274,7 @@ def test_p5_the_client_killed(world, full, how):
 
 
 @pytest.mark.seconds(3600)
-def test_p5_the_server_s_session_killed(world, full):
+def test_r5_the_server_s_session_killed(world, full):
     def kill_session(client):
         for pid in set(world.gate.processes()) - lasting:
             try:
@@ -295,7 +295,7 @@ WITHOUT_LEAKS = {"ASAN_OPTIONS": "detect_leaks=0", "LSAN_OPTIONS": "detect_leaks
 @pytest.mark.seconds(3600)
 @pytest.mark.parametrize("call", ["fsync,fdatasync", "rename,renameat,renameat2,link,linkat", "unlink,unlinkat",
                                   "write,pwrite64,writev"])
-def test_p5_the_client_killed_at_a_step(world, full, call):
+def test_r5_the_client_killed_at_a_step(world, full, call):
     """Before its first such call, its second, and so on, until it is not reached any more."""
     step, reached = 0, True
     while reached:
@@ -342,7 +342,7 @@ def sessions_killed_at(gate, call, step):
 @pytest.mark.seconds(3600)
 @pytest.mark.parametrize("call", ["fsync,fdatasync", "rename,renameat,renameat2,link,linkat", "unlink,unlinkat",
                                   "write,pwrite64,writev"])
-def test_p5_the_server_s_session_killed_at_a_step(traced_world, call):
+def test_r5_the_server_s_session_killed_at_a_step(traced_world, call):
     step, reached = 0, True
     while reached:
         step += 1
@@ -360,3 +360,51 @@ def test_p5_the_server_s_session_killed_at_a_step(traced_world, call):
             traced_world.all_done()
     print(f"{step - 1} steps")
     assert step > 1
+
+
+# what a power failure would leave: a kill cannot show it, the order of system calls does
+
+DURABLE = "fsync,fdatasync,rename,renameat,renameat2,link,linkat,unlink,unlinkat,sendto,recvfrom"
+
+
+class Trace:
+    """The system calls of one run, and a look that goes forward in them."""
+
+    def __init__(self, path):
+        self.text = path.read_text(errors="replace")
+        self.at = 0
+
+    def then(self, pattern):
+        found = re.compile(pattern, re.M).search(self.text, self.at)
+        assert found, f"no {pattern!r} behind\n{self.text[max(0, self.at - 1000):self.at]}"
+        self.at = found.end()
+        return found
+
+    def before(self, pattern, *others):
+        """`others` in this order, and all of them before the first `pattern`."""
+        end = re.search(pattern, self.text, re.M).start()
+        self.at = 0
+        for other in others:
+            self.then(other)
+        assert self.at <= end, f"{others[-1]!r} is behind {pattern!r}"
+
+
+def test_r1_what_is_acknowledged_and_what_is_sent_up_is_on_the_disk_before(world):
+    with Site() as site:
+        world.fresh(site, DOWN, UP)
+        result = site.run(world.gate, world.gate.port("remote"), tls=False, environment=WITHOUT_LEAKS,
+                          prefix=["strace", "-f", "-y", "-qq", "-s", "65536", "-o", site.folder / "trace", "-e",
+                                  f"trace={DURABLE}"])
+        assert result.returncode == OK, result.words
+        trace = Trace(site.folder / "trace")
+    uids = re.findall(r"ACK ([0-9a-f]{8}\.\d+)\\r\\n", trace.text)
+    assert len(uids) == len(DOWN)
+    for uid in map(re.escape, uids):
+        trace.before(rf"sendto.*ACK {uid}\\r", rf"fsync\(.*/tmp/gatepost-fetch\.{uid}>\) += 0", r"fsync\(.*Maildir/tmp>\) += 0",
+                     r"sync\(.*/journal>\) += 0", rf'renameat.*"gatepost-fetch\.{uid}", .*Maildir/new>', r"fsync\(.*Maildir/new>\) += 0")
+    names = [f"{1700000001 + number}.P{1 + number}.site" for number in range(len(UP))]
+    for name, id in zip(names, re.findall(r"PUSH ([0-9a-f]{32}) \d+ [0-9a-f]{64}", trace.text), strict=True):
+        record = rf'renameat.*outbox/gatepost-fetch>, "{re.escape(name)}"'
+        trace.before(rf"sendto.*PUSH {id}", r"fsync\(.*outbox/gatepost-fetch/.*>\) += 0", record, r"fsync\(.*outbox/gatepost-fetch>\) += 0")
+        trace.before(rf'unlinkat\(.*outbox/gatepost-fetch>, "{re.escape(name)}"', rf"recvfrom.*PUSH {id} DONE",
+                     rf'unlinkat\(.*"new/{re.escape(name)}"', r"fsync\(.*outbox/new>\) += 0")

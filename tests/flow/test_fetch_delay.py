@@ -120,7 +120,7 @@ def seconds_and_trips(gate, fetcher, count, link=None):
 
 
 @pytest.mark.seconds(600)
-def test_p3_a_pull_takes_at_most_six_round_trips_more_than_one_retr():
+def test_r3_a_pull_takes_at_most_six_round_trips_more_than_one_retr():
     with library.Gatepost(sections(), users=(library.USER, RETR_USER)) as gate:
         one_large(gate)
         retr = seconds_and_trips(gate, RETR, 1)[1]

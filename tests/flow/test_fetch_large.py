@@ -39,14 +39,14 @@ def run_for_peak(gate, text):
         return peak
 
 
-def test_p4_memory_does_not_grow_with_a_message(gate):
+def test_r4_memory_does_not_grow_with_a_message(gate):
     usual, peak = run_for_peak(gate, SMALL), run_for_peak(gate, LARGE)
     print(f"{peak} KiB at most with 100 MiB down and up, {usual} with next to nothing")
     assert peak <= usual + MEMORY_KIB
 
 
 @pytest.mark.parametrize("terminal", [True, False])
-def test_p4_a_terminal_is_told_how_far_it_is(gate, terminal):
+def test_r4_a_terminal_is_told_how_far_it_is(gate, terminal):
     """Where standard error is one; else, as from cron, nothing is said."""
     gate.clear()
     deliver(gate, LARGE)
