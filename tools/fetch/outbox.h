@@ -60,7 +60,8 @@ int outbox_begin(struct outbox *outbox, size_t index, uint64_t offset);
  * The last octet is given only after the digest was found right. */
 int outbox_read(struct outbox *outbox, unsigned char *into, size_t room, size_t *ret_size);
 
-/* Reads no further. Harmless where nothing is being read. */
+/* Reads no further. Harmless where nothing is being read. done, refused and split of another item
+ * leave it alone. */
 void outbox_end(struct outbox *outbox);
 
 /* The server has said DONE: with its last item the message goes to the sent folder, or is removed,

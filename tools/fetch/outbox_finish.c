@@ -82,12 +82,19 @@ int outbox_finish(struct outbox *outbox, struct outbox_entry *entry)
     return r == 0 ? record_remove(outbox->state, entry->base) : r;
 }
 
+/* The next message may be on its way while this one gets its answer. */
+static void stop_reading(struct outbox *outbox, const struct outbox_entry *entry)
+{
+    if (outbox->reading == entry)
+        outbox_end(outbox);
+}
+
 /* Of a message with several parts the record keeps which have their answer. */
 static int answer(struct outbox *outbox, size_t index, enum upload_state state)
 {
     struct outbox_origin origin = outbox->origins[index];
 
-    outbox_end(outbox);
+    stop_reading(outbox, origin.entry);
     origin.entry->record.uploads[origin.upload].state = state;
     if (origin.entry->record.upload_count == 1)
         return 0;
@@ -129,7 +136,7 @@ int outbox_refused(struct outbox *outbox, size_t index, const char *words)
     entry = outbox->origins[index].entry;
     if (entry->record.upload_count > 1)
         return refuse_part(outbox, index, words);
-    outbox_end(outbox);
+    stop_reading(outbox, entry);
     fd = outbox_open_entry(outbox, entry); /* where is it now? */
     if (fd == -ENOENT)
         return record_remove(outbox->state, entry->base);
@@ -225,7 +232,7 @@ int outbox_split(struct outbox *outbox, size_t index, const char *address)
     before = lines_before(to, span_of_text(address));
     if (before.size == 0)
         return -EINVAL;
-    outbox_end(outbox);
+    stop_reading(outbox, origin.entry);
     r = add_part(record, from, to, before, true);
     if (r == 0)
         r = add_part(record, from, to, before, false);

@@ -430,6 +430,32 @@ static void test_the_server_refuses_one(void **state)
     outbox_close(outbox);
 }
 
+static void test_answers_come_while_the_next_one_is_read(void **state)
+{
+    struct outbox *outbox = open_plain();
+    unsigned char room[ROOM];
+    size_t size, got = 0;
+
+    (void)state;
+    put("new/1", TEXT);
+    put("new/2", TEXT);
+    put("new/3", TEXT);
+    assert_int_equal(scan_count(outbox), 3);
+    assert_int_equal(outbox_begin(outbox, 0, 0), 0);
+    assert_int_equal(outbox_begin(outbox, 1, 0), 0);
+    assert_int_equal(outbox_begin(outbox, 2, 0), 0);
+    assert_int_equal(outbox_read(outbox, room, 10, &size), 0);
+    assert_int_equal(size, 10);
+    assert_int_equal(outbox_done(outbox, 0), 0);
+    assert_int_equal(outbox_refused(outbox, 1, "no"), 0);
+    do {
+        assert_int_equal(outbox_read(outbox, room, 10, &size), 0);
+        got += size;
+    } while (size > 0);
+    assert_int_equal(got, strlen(TEXT_WIRE) - 10);
+    outbox_close(outbox);
+}
+
 static void test_drafts_and_the_trashed_stay(void **state)
 {
     struct outbox *outbox = open_plain();
@@ -781,6 +807,7 @@ int main(void)
         TEST(test_the_unsendable_go_and_the_others_go_on),
         TEST(test_what_is_no_file),
         TEST(test_the_server_refuses_one),
+        TEST(test_answers_come_while_the_next_one_is_read),
         TEST(test_drafts_and_the_trashed_stay),
         TEST(test_a_file_that_is_being_written_waits),
         TEST(test_only_one_run_at_a_time),
