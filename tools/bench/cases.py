@@ -1,8 +1,8 @@
 """What is measured: each case as a row, with the goal that it is held against.
 
 A case names the services of a proxy that it may use, the best first (a proxy without any of them is left out), and what
-the load generator does there. Sessions take the suite that proxy and client agree on; cases that move octets take one
-suite for all, so that proxies are compared and not ciphers."""
+the load generator does there. Sessions take the suite that proxy and client agree on; all others take one suite for
+all proxies, so that proxies are compared and not ciphers."""
 import dataclasses
 import fnmatch
 

@@ -24,7 +24,7 @@ def arguments(case, service, words, options):
         given += ["--tls", "first" if service in TLS_FIRST else "starttls"]
     if "login" in words:
         given += ["--login"]
-    if case.tls and case.group != "sessions" and "--version" not in given:
+    if case.tls and "--mode session" not in case.load:
         given += ["--ciphers", SUITE_13]
     return [*given, "--seconds", str(options.seconds), "--warmup", str(options.warmup), "--operations",
             str(options.operations), "--processes", str(options.processes)]
