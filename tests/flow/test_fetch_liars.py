@@ -138,6 +138,7 @@ def push_lie(code, words, name, left="outbox", **answers):
 
 UPLOAD_LIES = [
     push_lie(OK, "", "as it should be", left=None),
+    push_lie(PROTOCOL, "", "DONE of another", PUSH=pushed(f"+ PUSH {'0' * 32} DONE")),
     push_lie(PROTOCOL, "", "DONE, and more", PUSH=pushed("+ PUSH ID DONE it")),
     push_lie(PROTOCOL, "", "no DONE", PUSH=pushed("+ PUSH ID")),
     push_lie(PROTOCOL, "", "the answer to another request", PUSH=pushed("+ HAVE ID DONE")),
@@ -145,6 +146,7 @@ UPLOAD_LIES = [
     push_lie(TEMPFAIL, "later", "not now", PUSH=pushed("- [TEMP] PUSH ID later")),
     push_lie(DATA, "never", "never", left="failed", PUSH=pushed("- [PERM] PUSH ID never")),
     push_lie(DATA, r"\\x1b", "never, with an escape", left="failed", PUSH=pushed("- [PERM] PUSH ID \x1b[31mnever")),
+    push_lie(PROTOCOL, "never", "never, of another", PUSH=pushed(f"- [PERM] PUSH {'0' * 32} never")),
     push_lie(DATA, "", "a conflict without end", left="failed", PUSH=pushed("- [CONFLICT] PUSH ID 7"), HAVE=have("3")),
     push_lie(DATA, "another message", "a conflict in words", left="failed", PUSH=pushed("- [CONFLICT] PUSH ID it was another message")),
 ]
@@ -176,7 +178,7 @@ def begun(site):
 @pytest.mark.parametrize("reply, code, left", [
     ("+ HAVE ID 0", OK, 0), ("+ HAVE ID 10", OK, 0), ("+ HAVE ID DONE", OK, 0), ("+ HAVE ID 999999", OK, 0),
     ("+ HAVE ID -1", PROTOCOL, 1), ("+ HAVE ID done", PROTOCOL, 1), ("+ HAVE ID", PROTOCOL, 1),
-    ("- [TEMP] HAVE", TEMPFAIL, 1)])
+    (f"+ HAVE {'0' * 32} DONE", PROTOCOL, 1), ("+ HAVE ID DONE DONE", PROTOCOL, 1), ("- [TEMP] HAVE", TEMPFAIL, 1)])
 def test_lies_about_what_the_server_has(reply, code, left):
     liar = Liar(HAVE=lambda wire, words: reply.replace("ID", words[1]).encode() + b"\r\n")
     with Site() as site:

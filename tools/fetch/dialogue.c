@@ -65,18 +65,15 @@ static int on_login(struct dialogue *dialogue, size_t index, struct span rest)
     return dialogue->caller->logged_in(dialogue->context, messages, octets);
 }
 
-/* "id DONE" or "id octets" */
+/* "DONE" or "octets" */
 static int on_have(struct dialogue *dialogue, size_t index, struct span rest)
 {
     uint64_t octets = 0;
-    struct span word;
     bool done;
 
-    span_take_word(&rest);
-    word = span_take_word(&rest);
-    done = span_equal(word, SPAN_LIT("DONE"));
-    if (!done && !span_parse_u64(word, &octets))
-        return misunderstood(dialogue, word);
+    done = span_equal(rest, SPAN_LIT("DONE"));
+    if (!done && !span_parse_u64(rest, &octets))
+        return misunderstood(dialogue, rest);
     return dialogue->caller->had(dialogue->context, index, done, octets);
 }
 
@@ -93,7 +90,6 @@ static int on_pushed(struct dialogue *dialogue, size_t index, struct span rest)
 {
     int r;
 
-    span_take_word(&rest);
     if (!span_equal(rest, SPAN_LIT("DONE")))
         return misunderstood(dialogue, rest);
     r = dialogue->caller->pushed(dialogue->context, index);
@@ -162,14 +158,10 @@ static int refuse_login(struct dialogue *dialogue, size_t index, struct span cod
     return is_code(code, "AUTH") ? DIALOGUE_LOGIN : refuse_all(dialogue, index, code, words);
 }
 
-/* "PUSH id words" */
 static int refuse_push(struct dialogue *dialogue, size_t index, struct span code, struct span words)
 {
-    int r;
+    int r = dialogue->caller->refused(dialogue->context, index, code, words);
 
-    span_take_word(&words);
-    span_take_word(&words);
-    r = dialogue->caller->refused(dialogue->context, index, code, words);
     return r == 0 ? go_on(dialogue, index) : r;
 }
 
@@ -207,7 +199,18 @@ static const struct request {
     [REQUEST_QUIT] = { "BYE", on_bye, refuse_all },
 };
 
-/* "- [CODE] words" without what precedes the bracket. */
+/* Takes the verb off what the server says, and the id of the upload: an answer to another one would
+ * have a message go that was not sent. */
+static bool take_subject(const struct dialogue_pending *pending, struct span *rest)
+{
+    const char *verb = requests[pending->request].verb;
+
+    return (!verb[0] || span_equal_nocase(span_take_word(rest), span_of_text(verb))) &&
+           (!pending->id[0] || span_equal(span_take_word(rest), span_of_text(pending->id)));
+}
+
+/* "- [CODE] words" without what precedes the bracket. What is refused of an upload is said with its
+ * id; other words are about all that was said. */
 static int take_refusal(struct dialogue *dialogue, const struct dialogue_pending *pending,
                         struct span rest)
 {
@@ -217,13 +220,14 @@ static int take_refusal(struct dialogue *dialogue, const struct dialogue_pending
     if (code.size < 3 || code.data[0] != '[' || code.data[code.size - 1] != ']')
         return misunderstood(dialogue, code);
     code = span_first(span_skip(code, 1), code.size - 2);
+    if (pending->request == REQUEST_PUSH && !take_subject(pending, &rest))
+        return refuse_all(dialogue, pending->index, code, rest);
     return requests[pending->request].refused(dialogue, pending->index, code, rest);
 }
 
 static int take_reply(struct dialogue *dialogue, struct span line)
 {
     struct dialogue_pending pending = dialogue->pending[dialogue->pending_first];
-    const struct request *request = &requests[pending.request];
     struct span rest = span_skip(line, 2);
 
     if (dialogue->pending_count == 0 || line.data[0] == '*')
@@ -232,9 +236,9 @@ static int take_reply(struct dialogue *dialogue, struct span line)
     dialogue->pending_count--;
     if (line.data[0] == '-')
         return take_refusal(dialogue, &pending, rest);
-    if (request->verb[0] && !span_equal_nocase(span_take_word(&rest), span_of_text(request->verb)))
+    if (!take_subject(&pending, &rest))
         return misunderstood(dialogue, line);
-    return request->done(dialogue, pending.index, rest);
+    return requests[pending.request].done(dialogue, pending.index, rest);
 }
 
 /* A frame is part of the answer to PULL, and comes at no other time. */

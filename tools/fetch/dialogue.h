@@ -92,7 +92,8 @@ enum dialogue_state {
 
 struct dialogue_pending {
     uint8_t request;
-    size_t index; /* of an upload */
+    size_t index;                   /* of an upload, */
+    char id[REMOTE_UPLOAD_MAX + 1]; /* and what the answer must call it; "" for all else */
 };
 
 struct dialogue {

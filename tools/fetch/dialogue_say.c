@@ -69,11 +69,19 @@ static bool can_ask(struct dialogue *dialogue, size_t room)
     return room_left(dialogue) >= room && dialogue->pending_count < DIALOGUE_PENDING;
 }
 
-static void expect(struct dialogue *dialogue, enum request_kind request, size_t index)
+static void expect_upload(struct dialogue *dialogue, enum request_kind request, size_t index,
+                          struct span id)
 {
     size_t at = (dialogue->pending_first + dialogue->pending_count++) % DIALOGUE_PENDING;
+    struct dialogue_pending *pending = &dialogue->pending[at];
 
-    dialogue->pending[at] = (struct dialogue_pending){ (uint8_t)request, index };
+    *pending = (struct dialogue_pending){ (uint8_t)request, index, "" };
+    memcpy(pending->id, id.data, id.size < REMOTE_UPLOAD_MAX ? id.size : REMOTE_UPLOAD_MAX);
+}
+
+static void expect(struct dialogue *dialogue, enum request_kind request)
+{
+    expect_upload(dialogue, request, 0, SPAN_LIT(""));
 }
 
 /* ---- what is said in each state ---- */
@@ -99,7 +107,7 @@ static int say_login(struct dialogue *dialogue)
         snprintf(dialogue->words, sizeof(dialogue->words), "name and password are too long");
         return DIALOGUE_LOGIN;
     }
-    expect(dialogue, REQUEST_AUTH, 0);
+    expect(dialogue, REQUEST_AUTH);
     dialogue->state = DIALOGUE_UPLOADS;
     return 0;
 }
@@ -111,7 +119,7 @@ static int say_hello(struct dialogue *dialogue)
 
     text_printf(&line, "RM/1 %s id=%.16s\r\n", dialogue->facts->agent, dialogue->facts->mirror);
     say(dialogue, &line);
-    expect(dialogue, REQUEST_GREETING, 0);
+    expect(dialogue, REQUEST_GREETING);
     dialogue->state = DIALOGUE_GREETED;
     return dialogue->facts->one_flight ? say_login(dialogue) : 0;
 }
@@ -154,7 +162,7 @@ static bool say_haves(struct dialogue *dialogue)
         text_put(&line, id);
         text_puts(&line, "\r\n");
         say(dialogue, &line);
-        expect(dialogue, REQUEST_HAVE, index);
+        expect_upload(dialogue, REQUEST_HAVE, index, id);
     }
     return false;
 }
@@ -182,7 +190,7 @@ static void say_push(struct dialogue *dialogue, const struct dialogue_push *push
     }
     text_puts(&line, "\r\n");
     dialogue->out_end += line.size;
-    expect(dialogue, REQUEST_PUSH, push->index);
+    expect_upload(dialogue, REQUEST_PUSH, push->index, push->id);
     dialogue->push_index = push->index;
     dialogue->push_left = push->octets - push->offset;
     dialogue->pushing = dialogue->push_left > 0;
@@ -257,7 +265,7 @@ static int say_pull(struct dialogue *dialogue)
         text_printf(&line, " %llu", (unsigned long long)offset);
     text_puts(&line, "\r\n");
     say(dialogue, &line);
-    expect(dialogue, REQUEST_PULL, 0);
+    expect(dialogue, REQUEST_PULL);
     dialogue->frames = 0;
     dialogue->state = DIALOGUE_PULLING;
     return 0;
@@ -279,14 +287,14 @@ static int say_end(struct dialogue *dialogue)
         return 0;
     if (dialogue->facts->sync) {
         say_word(dialogue, "SYNC");
-        expect(dialogue, REQUEST_SYNC, 0);
+        expect(dialogue, REQUEST_SYNC);
     }
     if (dialogue->facts->watch)
         text_printf(&line, "WAIT %u", dialogue->wait_seconds);
     else
         text_puts(&line, "QUIT");
     say_word(dialogue, text_str(&line));
-    expect(dialogue, dialogue->facts->watch ? REQUEST_WAIT : REQUEST_QUIT, 0);
+    expect(dialogue, dialogue->facts->watch ? REQUEST_WAIT : REQUEST_QUIT);
     dialogue->state = dialogue->facts->watch ? DIALOGUE_WAITING : DIALOGUE_QUITTING;
     if (dialogue->facts->watch)
         dialogue->caller->waiting(dialogue->context, true);
