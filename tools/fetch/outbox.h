@@ -69,7 +69,7 @@ void outbox_end(struct outbox *outbox);
 int outbox_done(struct outbox *outbox, size_t index);
 
 /* The server will never take it: the message, unchanged, goes to OUTBOX/.Failed/new/, and date,
- * name and `words` (escaped here) to OUTBOX/.Failed/gatepost-fetch.log. */
+ * name and `words` (fit for a terminal) to OUTBOX/.Failed/gatepost-fetch.log. */
 int outbox_refused(struct outbox *outbox, size_t index, const char *words);
 
 /* The server takes recipients of its own domains and of others only in messages of their own, and

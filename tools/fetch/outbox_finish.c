@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "proxy/base/log.h"
 #include "tools/fetch/outbox_folder.h"
 
 #define FAILED_LOG "gatepost-fetch.log"
@@ -29,7 +30,8 @@ static int log_words(int failed, const struct outbox_entry *entry, const char *w
     struct text line = TEXT_OVER(room);
 
     text_printf(&line, "%s: ", entry->shown);
-    text_put_escaped(&line, span_of_text(words), 400);
+    /* what others have said in it was escaped where it was put in */
+    log_put_clean(&line, span_first(span_of_text(words), 400));
     return folder_log(failed, FAILED_LOG, text_span(&line));
 }
 

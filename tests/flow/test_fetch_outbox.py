@@ -1,0 +1,153 @@
+"""What stands in an outbox is delivered exactly once, whole, to whom it names, and nobody learns of the blind copies: over
+kills between any two system calls, two runs at once, and the odd things that mail programs write."""
+import collections
+import re
+
+import gatepost as library
+import pytest
+from fetch import DATA, OK, TEMPFAIL, Site
+from remote import sections
+
+ANNA, BERT, CLEO, DORA = library.USER, *(f"{name}@gatepost.test" for name in ("bert", "cleo", "dora"))
+USERS = (ANNA, BERT, CLEO, DORA)
+BODY = b"Subject: up\r\n\r\nHello\r\n"
+# Whatever changes a file, and whatever goes over the link or comes from it.
+STEPS = "openat,write,sendto,read,recvfrom,fsync,renameat,renameat2,rename,unlink,unlinkat,linkat,mkdirat,flock"
+
+
+@pytest.fixture(scope="module")
+def gate():
+    with library.Gatepost(sections(), users=USERS) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def clean(gate):
+    for user in USERS:
+        gate.clear(user)
+
+
+@pytest.fixture
+def site():
+    with Site() as here:
+        yield here
+
+
+def run(site, gate, *more, code=OK, **how):
+    result = site.run(gate, gate.port("remote"), "--json", *more, tls=False, **how)
+    assert result.returncode == code, result.words
+    return result
+
+
+def place(site, text, name="1.site"):
+    """A message as it is, without the fields that site.put() adds."""
+    for part in ("new", "cur", "tmp"):
+        (site.outbox / part).mkdir(parents=True, exist_ok=True)
+    (site.outbox / "new" / name).write_bytes(text)
+
+
+def received(gate, user):
+    """What `user` has, without the lines that the server puts in front."""
+    return [re.sub(rb"\A(Return-Path|Received): .*\r\n(\s.*\r\n)*(Received: .*\r\n(\s.*\r\n)*)?", b"", text)
+            for text in gate.messages(user)]
+
+
+def records(site):
+    return sorted(path.name for path in (site.outbox / "gatepost-fetch").glob("*") if path.name[0] != ".")
+
+
+def test_many_recipients_in_many_spellings_and_no_word_of_the_blind_ones(gate, site):
+    place(site, b"From: =?utf-8?q?Anna_=C3=84?= <" + ANNA.encode() + b">\nTo: \"Bert, B.\"\n (the \\) first) <" + BERT.encode()
+          + b">,\n Friends: " + BERT.replace("gatepost.test", "GatePost.TEST").encode() + b", , ;\nBcc : hidden <" + CLEO.encode()
+          + b">\n ,\n\t" + DORA.encode() + b"\nSubject: many\nReturn-Path: <" + ANNA.encode()
+          + b">\n\nBcc: of the body\nbare CR \r here, no end")
+    run(site, gate)
+    texts = [received(gate, user) for user in (BERT, CLEO, DORA)]
+    assert texts[0] == texts[1] == texts[2] and len(texts[0]) == 1, texts
+    head, _, body = texts[0][0].partition(b"\r\n\r\n")
+    assert body == b"Bcc: of the body\r\nbare CR \r\n here, no end\r\n"
+    assert b"hidden" not in head and CLEO.encode() not in head and DORA.encode() not in head and b"\nBcc" not in head and b"\nReturn-Path" not in head
+    assert re.match(rb"Date: \w{3}, \d+ \w{3} \d{4} [\d:]{8} [+-]\d{4}\r\nMessage-ID: <[0-9a-f]{32}@gatepost.test>\r\nFrom: ", head)
+    assert site.unsent() == {} and records(site) == []
+
+
+def test_what_cannot_be_sent_is_put_aside_and_holds_up_nothing(gate, site):
+    bad = {"1.none": b"From: " + ANNA.encode() + b"\n\nnobody\n", "2.empty": b"", "3.mbox": b"From a\nTo: x@y\n\n",
+           "4.utf8": b"From: " + ANNA.encode() + b"\nTo: j\xc3\xb6rg@gatepost.test\n\n"}
+    for name, text in bad.items():
+        place(site, text, name)
+    place(site, f"From: {ANNA}\nTo: nobody@gatepost.test\n\n".encode(), "5.nobody")
+    site.put(BODY, [BERT])
+    result = run(site, gate, code=DATA)
+    failed = {path.name: path.read_bytes() for path in (site.outbox / ".Failed" / "new").iterdir()}
+    assert failed.keys() == {*bad, "5.nobody"} and all(failed[name] == text for name, text in bad.items())
+    log = (site.outbox / ".Failed" / "gatepost-fetch.log").read_text()
+    for name, words in (("1.none", "no recipient in To, Cc or Bcc"), ("2.empty", "the file is empty"),
+                        ("3.mbox", "line 1 of the header is no field"), ("4.utf8", r"To: not ASCII: j\xc3\xb6rg@"),
+                        ("5.nobody", "no such user here: <nobody@gatepost.test>")):
+        assert re.search(rf"^\S+ {name}: .*{re.escape(words)}", log, re.M), log
+        assert words in result.stdout.replace("\\\\", "\\"), result.words
+    assert len(gate.messages(BERT)) == 1
+    assert site.unsent() == {}
+
+
+def test_two_sites_with_one_outbox_send_each_message_once(gate, site):
+    """Two mirrors of one mailbox, on one machine: the lock of the outbox keeps them apart."""
+    for number in range(20):
+        site.put(b"Subject: %d\r\n\r\n" % number + b"x" * 70 + b"\r\n", [BERT])
+    with Site() as other:
+        runs = [here.start(gate, gate.port("remote"), "-o", site.outbox, tls=False) for here in (site, other, site, other)]
+        codes = [(process.communicate(timeout=100), process.returncode) for process in runs]
+    assert {code for _, code in codes} <= {OK, TEMPFAIL} and OK in {code for _, code in codes}, codes
+    run(site, gate)
+    subjects = sorted(int(re.search(rb"^Subject: (\d+)\r$", text, re.M)[1]) for text in gate.messages(BERT))
+    assert subjects == list(range(20))
+    assert site.unsent() == {} and records(site) == []
+
+
+def traced(site, gate, *more, kill_at=None, log="/dev/null"):
+    """Runs it under strace, and kills it where its step `kill_at`, (system call, how many-th), would begin. Its exit code."""
+    prefix = ["strace", "-f", "-qq", "-e", "signal=none", "-e", f"trace={STEPS}", "-o", log]
+    if kill_at:
+        prefix += ["-e", "inject={}:signal=SIGKILL:when={}".format(*kill_at)]
+    process = site.start(gate, gate.port("remote"), *more, prefix=prefix, tls=False,
+                         environment={"ASAN_OPTIONS": "detect_leaks=0"})
+    process.communicate(timeout=100)
+    return process.returncode
+
+
+def steps_of(log):
+    """[(system call, how many-th of its name)], from where the program opens the outbox."""
+    counts, steps, begun = collections.Counter(), [], False
+    for line in log.read_text().splitlines():
+        if not (match := re.match(r"\d+ +(\w+)\(", line)):
+            continue
+        counts[match[1]] += 1
+        begun = begun or "outbox" in line
+        if begun:
+            steps.append((match[1], counts[match[1]]))
+    assert {"fsync", "unlinkat"} <= {name for name, _ in steps}, log.read_text()
+    return steps
+
+
+@pytest.mark.seconds(600)
+@pytest.mark.parametrize("sent", [True, False])
+def test_a_run_killed_before_any_of_its_steps_delivers_once(gate, site, sent):
+    more = ["--sent", site.folder / "Sent"] if sent else []
+    site.put(BODY, [BERT, CLEO])
+    assert traced(site, gate, *more, log=site.folder / "trace") == OK
+    killed, steps = 0, steps_of(site.folder / "trace")
+    for number, step in enumerate(steps):
+        gate.clear(BERT)
+        gate.clear(CLEO)
+        text = site.put(b"Subject: up %d\r\n\r\nHello\r\n" % number, [BERT, CLEO])
+        killed += traced(site, gate, *more, kill_at=step) != OK
+        run(site, gate, *more)
+        for user in (BERT, CLEO):
+            (got,) = received(gate, user)
+            assert got.endswith(text), f"killed at {step}: {got}"
+        assert site.unsent() == {} and records(site) == [], f"killed at {step}"
+        if sent:
+            assert [path.name[-4:] for path in (site.folder / "Sent" / "cur").iterdir()
+                    if b"Subject: up %d\n" % number in path.read_bytes()] == [":2,S"], f"killed at {step}"
+    assert killed > 0.8 * len(steps), f"{killed} of {len(steps)} were killed"
