@@ -5,8 +5,10 @@ import json
 import os
 import pty
 import signal
+import socket
 import ssl
 import subprocess
+import threading
 
 import gatepost as library
 import proc
@@ -392,3 +394,37 @@ def test_the_maildir_s_disk_is_full(gate, local):
     assert local.messages() == TEXTS[:2]
     local.run()
     assert local.messages() == TEXTS and gate.messages() == []
+
+
+def test_a_signal_ends_a_run_and_what_has_come_is_kept(gate, local):
+    """The link is one that the server's side has stopped to read and write."""
+    for text in [*TEXTS, b"Subject: large\r\n\r\n" + b"0123456789abcdef\r\n" * 200000]:
+        deliver(gate, text)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        words = [word.replace(str(gate.port("remote")), str(listener.getsockname()[1])) for word in local.command(tls=False)]
+        process = subprocess.Popen(words, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=local.environment)
+        process.stdin.write(library.PASSWORD + "\n")
+        process.stdin.flush()
+        client, _ = listener.accept()
+        with client, socket.create_connection(("127.0.0.1", gate.port("remote"))) as server:
+            threading.Thread(target=pump, args=(client, server), daemon=True).start()
+            left = 200000
+            while left > 0:
+                more = server.recv(min(left, 65536))
+                client.sendall(more)
+                left -= len(more)
+            proc.wait_until(lambda: local.messages() == TEXTS, 30, "the whole ones")
+            process.send_signal(signal.SIGTERM)
+            said = process.communicate(timeout=60)[1]
+    assert (process.returncode, "stopped by a signal" in said) == (TEMPFAIL, True), said
+    (part,) = (local.maildir / "tmp").iterdir()
+    assert part.stat().st_size > 50000
+    result = local.run("--json")
+    assert len(local.messages()) == 4 and gate.messages() == []
+    assert json.loads(result.stdout)["connections"] == 1
+
+
+def pump(source, sink):
+    with contextlib.suppress(OSError):
+        while more := source.recv(65536):
+            sink.sendall(more)

@@ -230,7 +230,7 @@ static int connect_once(struct fetch *fetch)
 
     report_end(fetch->report, EX_OK, "%s", "");
     fetch->moved = fetch->waiting = fetch->transient = fetch->receiving = false;
-    fetch->store_failed = false;
+    fetch->store_failed = fetch->showing_sent = false;
     r = open_mirror(fetch);
     if (r == EX_OK)
         r = scan_outbox(fetch);

@@ -20,11 +20,11 @@ struct fetch {
     struct link *link;
 
     /* of this connection */
-    bool moved;        /* something has come nearer to its end */
-    bool waiting;      /* in WAIT */
-    bool transient;    /* what has ended it may be over in a while */
-    bool receiving;    /* the progress line tells of that */
-    bool store_failed; /* the Maildir must be opened anew */
+    bool moved;                   /* something has come nearer to its end */
+    bool waiting;                 /* in WAIT */
+    bool transient;               /* what has ended it may be over in a while */
+    bool receiving, showing_sent; /* the progress line tells of that */
+    bool store_failed;            /* the Maildir must be opened anew */
     uint64_t frame_octets;
     uint64_t messages, octets; /* that the server has told of; 0 once they have come */
 };

@@ -134,6 +134,17 @@ bool sending_any(const struct sending *sending)
     return false;
 }
 
+void sending_left(const struct sending *sending, struct report_count *ret_left)
+{
+    *ret_left = (struct report_count){ 0, 0 };
+    for (size_t i = 0; i < sending->count; i++) {
+        if (!is_open(sending->states[i].stage) && sending->states[i].stage != SENDING_SENT)
+            continue;
+        ret_left->messages++;
+        ret_left->octets += sending->items[i].octets - sending->states[i].offset;
+    }
+}
+
 /* ---- what the server will not have ---- */
 
 static int give_up(struct sending *sending, size_t index, const char *words)

@@ -65,6 +65,9 @@ int sending_watch(struct sending *sending);
 /* Is there something to ask about or to send? */
 bool sending_any(const struct sending *sending);
 
+/* What is being sent and still to be sent: messages, and octets of them. */
+void sending_left(const struct sending *sending, struct report_count *ret_left);
+
 /* All answers are here: looks again where that is needed. */
 bool sending_more(struct sending *sending);
 

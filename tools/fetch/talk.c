@@ -156,15 +156,26 @@ static bool on_next_have(void *context, size_t *ret_index, struct span *ret_id)
     return sending_next_have(&fetch->sending, ret_index, ret_id);
 }
 
+/* The first of several begins the line of them all. */
+static void show_sending(struct fetch *fetch)
+{
+    struct report_count left;
+
+    if (!fetch->showing_sent) {
+        sending_left(&fetch->sending, &left);
+        progress_begin(&fetch->report->progress, "sending", left.messages, left.octets);
+    }
+    fetch->showing_sent = true;
+    progress_message(&fetch->report->progress);
+}
+
 static int on_next_push(void *context, struct dialogue_push *ret_push)
 {
     struct fetch *fetch = context;
     int r = outgoing(fetch, sending_next_push(&fetch->sending, ret_push));
 
-    if (r == DIALOGUE_PUSH) {
-        progress_begin(&fetch->report->progress, "sending", 1, ret_push->octets - ret_push->offset);
-        progress_message(&fetch->report->progress);
-    }
+    if (r == DIALOGUE_PUSH)
+        show_sending(fetch);
     return r;
 }
 
@@ -205,6 +216,7 @@ static bool on_more_uploads(void *context)
     struct fetch *fetch = context;
 
     progress_clear(&fetch->report->progress);
+    fetch->showing_sent = false;
     return sending_more(&fetch->sending);
 }
 
