@@ -89,9 +89,23 @@ void uploads_deinit(struct uploads *uploads)
     recipients_deinit(&uploads->recipients);
 }
 
+/* The name of a folder that was made is an entry of the one above it. */
+static int sync_above(const struct uploads *uploads)
+{
+    int above = openat(uploads->folder, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
+
+    if (above < 0)
+        return -errno;
+    if (fsync(above) < 0)
+        r = -errno;
+    close(above);
+    return r;
+}
+
 int uploads_open(struct uploads *uploads, const char *user)
 {
     const char *at = strchr(user, '@');
+    bool made;
     char *path;
     int r = 0;
 
@@ -99,12 +113,15 @@ int uploads_open(struct uploads *uploads, const char *user)
                         at + 1, (int)(at - user), user) < 0)
         return at ? -ENOMEM : -EINVAL;
     snprintf(uploads->user, sizeof(uploads->user), "%s", user);
-    if (mkdir(path, 0700) < 0 && errno != EEXIST)
+    made = mkdir(path, 0700) == 0;
+    if (!made && errno != EEXIST)
         r = -errno;
     if (r == 0)
         uploads->folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     if (r == 0 && uploads->folder < 0)
         r = -errno;
+    if (r == 0 && made)
+        r = sync_above(uploads);
     free(path);
     return r < 0 ? r : upload_each_file(uploads, tidy, NULL);
 }

@@ -1,12 +1,14 @@
 """Remote Mail with kill -9 at every step: a session's process is killed before each call that changes the disk and before
 each reply, and what was promised holds: an upload is delivered once, nothing is lost that was not acknowledged, and no
-uid changes."""
+uid changes. What a power failure would leave, which no kill can show, is seen by the order of the calls."""
+import shutil
+
 import gatepost as library
 import proc
 import pytest
 from backend import Backend, smtp_script
 from remote import Remote, deliver, push_octets, sections, upload_id
-from strike import strikes
+from strike import strikes, traced
 from wire import Wire
 
 OTHER = "bert@gatepost.test"
@@ -80,7 +82,7 @@ def strike_uploads(gate, to, begin, when_killed, when_done):
 
 
 @pytest.mark.parametrize("read", [False, True], ids=["left", "read and deleted"])
-def test_an_upload_is_delivered_once_wherever_its_session_is_killed(gate, read):
+def test_r5_an_upload_is_delivered_once_wherever_its_session_is_killed(gate, read):
     """Its two recipients leave it where it is, or read and delete it before its sender comes back."""
     users, expected = (OTHER, library.USER), []
 
@@ -98,7 +100,7 @@ def test_an_upload_is_delivered_once_wherever_its_session_is_killed(gate, read):
     strike_uploads(gate, [OTHER, library.USER, OTHER], lambda: clean_all(gate), when_killed, when_done)
 
 
-def test_an_upload_to_a_relay_is_never_lost_and_doubled_only_between_its_yes_and_our_record(gate):
+def test_r5_an_upload_to_a_relay_is_never_lost_and_doubled_only_between_its_yes_and_our_record(gate):
     folder = library.make_folder()
     with Backend(folder / "relay.sock", smtp_script(relay=True)) as relay:
         (folder / "relay.sock").chmod(0o777)
@@ -143,7 +145,7 @@ def open_by_pop3(gate):
 
 
 @pytest.mark.parametrize("pop3", [False, True], ids=["alone", "opened by POP3 meanwhile"])
-def test_nothing_is_lost_and_no_uid_changes_wherever_a_session_is_killed(gate, pop3):
+def test_r5_nothing_is_lost_and_no_uid_changes_wherever_a_session_is_killed(gate, pop3):
     """Three messages come, and one more while the first and the third are acknowledged."""
     texts = [b"Subject: %d\r\n\r\n" % number for number in range(4)]
     seen, synced, wire, places = [], False, None, []
@@ -199,3 +201,56 @@ def test_nothing_is_lost_and_no_uid_changes_wherever_a_session_is_killed(gate, p
     print(len(places), "places:", ", ".join(places))
     if wire:
         wire.command("QUIT", "+OK")
+
+
+# What must come in this order: a call, and what its line in the trace holds. The last call of each row is the first of its
+# kind in the whole trace: nothing is said, linked or renamed earlier.
+DELIVERY = [
+    [("mkdir", '/gatepost-uploads"'), ("fsync", "/Maildir>"), ("sendto", " messages ")],
+    [("fsync", ".part>"), ("write", ".new>"), ("fsync", ".new>"), ("renameat", '.deliver"')],
+    [("renameat", '.deliver"'), ("fsync", "/gatepost-uploads>"), ("linkat", "/new>")],
+    [("fsync", "/tmp/"), ("linkat", "/new>"), ("fsync", "/new>"), ("renameat", '.done"')],
+    [("renameat", '.done"'), ("fsync", "/gatepost-uploads>"), ("sendto", "+ PUSH ")],
+]
+DELETION = [
+    [("write", "/gatepost-uids>"), ("fsync", "/gatepost-uids>"), ("sendto", " messages ")],
+    [("unlinkat", "new/"), ("fsync", "/Maildir/new>"), ("sendto", "+ SYNC ")],
+]
+
+
+def trace(gate, talk):
+    session, remote = start(gate)
+    with traced(session, "-y", "-s", "300", "-e", "trace=" + ",".join((*CALLS, "mkdir"))) as out:
+        talk(remote)
+        assert remote.ask("NOOP") == "+ NOOP"
+        proc.wait_until(lambda: "+ NOOP" in out.read_text(), 15, "the end of the trace")
+        return out.read_text().splitlines()
+
+
+def require_order(lines, row):
+    at = -1
+    for call, words in row:
+        found = [i for i, line in enumerate(lines) if line.startswith(call + "(") and words in line]
+        later = [i for i in found if i > at]
+        assert later, f"no {call} of {words} behind line {at} of\n" + "\n".join(lines)
+        at = later[0]
+    assert at == found[0], f"{call} of {words} comes too early in\n" + "\n".join(lines)
+
+
+def test_r1_each_step_of_a_delivery_is_on_the_disk_before_the_next(gate):
+    shutil.rmtree(gate.maildir() / "gatepost-uploads", ignore_errors=True)
+    lines = trace(gate, lambda remote: send_up(remote, upload_id(), [OTHER]))
+    for row in DELIVERY:
+        require_order(lines, row)
+
+
+def test_r1_a_uid_and_a_deletion_are_on_the_disk_before_they_are_told(gate):
+    def talk(remote):
+        remote.login()
+        remote.say("ACK", remote.list()[0][0])
+        assert remote.ask("SYNC") == "+ SYNC 1"
+
+    deliver(gate, b"Subject: one\r\n\r\n")
+    lines = trace(gate, talk)
+    for row in DELETION:
+        require_order(lines, row)

@@ -71,7 +71,7 @@ def pulled(gate, count, size, reads):
     return found
 
 
-def test_p8_memory_of_a_pull_does_not_grow_with_the_mailbox(gate):
+def test_r4_memory_of_a_pull_does_not_grow_with_the_mailbox(gate):
     small = pulled(gate, 1, MIB, MIB // 4)
     for row in ((200, MIB, 70 * MIB), (1, 100 * MIB, 50 * MIB)):
         large = pulled(gate, *row)
