@@ -212,7 +212,9 @@ static int side_refused(void *context, size_t index, struct span code, struct sp
 {
     struct side *side = context;
 
-    side_pushed(context, index);
+    REQUIRE(index < 2 && (side->stage[index] == 2 || side->stage[index] == 4));
+    side->stage[index] = 5;
+    fprintf(side->told, "refused %zu\n", index);
     fwrite(code.data, 1, code.size, side->told);
     fwrite(words.data, 1, words.size, side->told);
     return 0;

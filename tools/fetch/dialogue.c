@@ -165,6 +165,13 @@ static int refuse_push(struct dialogue *dialogue, size_t index, struct span code
     return r == 0 ? go_on(dialogue, index) : r;
 }
 
+/* An upload that cannot be looked up now holds up nothing else. */
+static int refuse_have(struct dialogue *dialogue, size_t index, struct span code, struct span words)
+{
+    return is_code(code, "TEMP") ? dialogue->caller->refused(dialogue->context, index, code, words)
+                                 : refuse_all(dialogue, index, code, words);
+}
+
 /* A part that is not there is forgotten, and so are all numbers of another epoch; then once more.
  */
 static int refuse_pull(struct dialogue *dialogue, size_t index, struct span code, struct span words)
@@ -191,7 +198,7 @@ static const struct request {
 } requests[REQUEST_KINDS] = {
     [REQUEST_GREETING] = { "RM/1", on_greeting, refuse_all },
     [REQUEST_AUTH] = { "", on_login, refuse_login },
-    [REQUEST_HAVE] = { "HAVE", on_have, refuse_all },
+    [REQUEST_HAVE] = { "HAVE", on_have, refuse_have },
     [REQUEST_PUSH] = { "PUSH", on_pushed, refuse_push },
     [REQUEST_PULL] = { "PULL", on_pulled, refuse_pull },
     [REQUEST_SYNC] = { "SYNC", on_synced, refuse_all },

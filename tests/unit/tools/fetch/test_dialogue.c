@@ -244,6 +244,7 @@ static int side_refused(void *context, size_t index, struct span code, struct sp
 {
     struct side *side = context;
 
+    side->stage[index] = 2;
     fprintf(side->told, "refused %zu %.*s: %.*s\n", index, (int)code.size, (const char *)code.data,
             (int)words.size, (const char *)words.data);
     return 0;
@@ -425,6 +426,15 @@ static const struct row rows[] = {
       .told = "size 1000\n1 messages 5\n",
       .result = -EPROTO,
       .words = "DONE DONE" },
+    { .name = "an upload that cannot be looked up now",
+      .one_flight = true,
+      .uploads = { { ID_A, "hello\r\n", true, 0 } },
+      .in = { WELCOME "- [TEMP] uploads cannot be looked up now\r\n", "+ PULL 0\r\n",
+              "+ SYNC 0\r\n+ BYE\r\n" },
+      .out = HELLO AUTH "HAVE " ID_A "\r\nPULL\r\nACK 0000beef.7\r\nSYNC\r\nQUIT\r\n",
+      .told = "size 1000\n1 messages 5\nrefused 0 TEMP: uploads cannot be looked up now\n"
+              "pulled\nsynced\n",
+      .result = DIALOGUE_DONE },
     { .name = "waiting, and new mail",
       .one_flight = true,
       .watch = true,
