@@ -76,7 +76,7 @@ static void put_tls(const struct session *session, struct log_end *end)
     end->resumed = tls.resumed;
 }
 
-static void log_end(const struct session *session)
+static void log_end(const struct session *session, enum log_level level)
 {
     char line_room[LOG_LINE_MAX], fields_room[LOG_FIELDS_MAX], server[ADDRESS_TEXT_MAX] = "";
     struct text line = TEXT_OVER(line_room), fields = TEXT_OVER(fields_room);
@@ -99,8 +99,7 @@ static void log_end(const struct session *session)
     if (session->address)
         address_text(&session->address->to, server);
     log_put_end(&end, &line, &fields);
-    log_record(session->tls_failed ? LOG_LEVEL_NOTICE : LOG_LEVEL_INFO, NULL, text_span(&fields),
-               "%s", text_str(&line));
+    log_record(level, NULL, text_span(&fields), "%s", text_str(&line));
 }
 
 /* Our own address, that the client came to. */
@@ -158,10 +157,13 @@ static void count_lost_lines(struct server *server)
 
 void session_log_end(const struct session *session)
 {
+    enum log_level level = session->tls_failed ? LOG_LEVEL_NOTICE : LOG_LEVEL_INFO;
+
     /* Once, however often it was tried: no password was judged. Not where the client then turned
      * on TLS. */
     if (!session->tls_up && (session->login_in_clear || session->negotiate.login_in_clear))
         log_failure(session, LOG_LOGIN_IN_CLEAR, span_of(NULL, 0), "");
-    log_end(session);
+    if (log_wants(level))
+        log_end(session, level);
     count_lost_lines(session->server);
 }

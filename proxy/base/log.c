@@ -43,6 +43,11 @@ void log_set_level(enum log_level level)
     log_state.level = level;
 }
 
+bool log_wants(enum log_level level)
+{
+    return level <= log_state.level;
+}
+
 enum log_level log_current_level(void)
 {
     return log_state.level;
@@ -159,7 +164,7 @@ void log_line(enum log_level level, const char *format, ...)
 {
     va_list args;
 
-    if (level > log_state.level)
+    if (!log_wants(level))
         return;
     va_start(args, format);
     make_line(level, NULL, span_of(NULL, 0), format, args);
@@ -170,7 +175,7 @@ void log_record(enum log_level level, const char *name, struct span fields, cons
 {
     va_list args;
 
-    if (level > log_state.level)
+    if (!log_wants(level))
         return;
     va_start(args, format);
     make_line(level, name, fields, format, args);

@@ -42,6 +42,7 @@ void log_to_writer(log_writer *writer, const char *name);
 
 /* Lines above `level` are dropped where they are made. The default is LOG_LEVEL_INFO. */
 void log_set_level(enum log_level level);
+bool log_wants(enum log_level level);
 enum log_level log_current_level(void);
 
 void log_line(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -6,24 +6,37 @@
 
 /* -- fields -- */
 
+/* Each session has some: printf() would be half of what a session without TLS costs. */
+static void put_key(struct text *fields, const char *key)
+{
+    text_puts(fields, "GATEPOST_");
+    text_puts(fields, key);
+    text_puts(fields, "=");
+}
+
 void log_put_field(struct text *fields, const char *key, struct span value)
 {
     if (value.size == 0)
         return;
-    text_printf(fields, "GATEPOST_%s=", key);
+    put_key(fields, key);
     text_put_word(fields, value, LOG_WORD_MAX);
     text_puts(fields, "\n");
 }
 
 void log_put_text_field(struct text *fields, const char *key, const char *text)
 {
-    if (*text)
-        text_printf(fields, "GATEPOST_%s=%s\n", key, text);
+    if (!*text)
+        return;
+    put_key(fields, key);
+    text_puts(fields, text);
+    text_puts(fields, "\n");
 }
 
 void log_put_number_field(struct text *fields, const char *key, uint64_t number)
 {
-    text_printf(fields, "GATEPOST_%s=%" PRIu64 "\n", key, number);
+    put_key(fields, key);
+    text_put_number(fields, number);
+    text_puts(fields, "\n");
 }
 
 void log_put_session_fields(struct text *fields, const struct log_session *session)

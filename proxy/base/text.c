@@ -38,19 +38,46 @@ void text_printf(struct text *text, const char *format, ...)
         text->size += (size_t)length;
 }
 
+void text_put_number(struct text *text, uint64_t number)
+{
+    char digits[20]; /* of 2^64 - 1 */
+    size_t first = sizeof(digits);
+
+    do {
+        digits[--first] = (char)('0' + number % 10);
+        number /= 10;
+    } while (number > 0);
+    text_put(text, span_of(digits + first, sizeof(digits) - first));
+}
+
+/* How many octets at the beginning go as they are? */
+static size_t harmless(struct span bytes, const char *special)
+{
+    size_t i = 0;
+
+    while (i < bytes.size && bytes.data[i] >= 0x20 && bytes.data[i] < 0x7f &&
+           !strchr(special, bytes.data[i]))
+        i++;
+    return i;
+}
+
 /* Printable characters of `special` are escaped as well. */
 static void put_escaped(struct text *text, struct span bytes, size_t limit, const char *special)
 {
     static const char hex[] = "0123456789abcdef";
+    struct span rest = span_first(bytes, limit);
 
-    for (size_t i = 0; i < bytes.size && i < limit; i++) {
-        unsigned char byte = bytes.data[i];
-        char escaped[4] = { '\\', 'x', hex[byte >> 4], hex[byte & 15] };
+    while (rest.size > 0) {
+        size_t plain = harmless(rest, special);
 
-        if (byte >= 0x20 && byte < 0x7f && !strchr(special, byte))
-            text_put(text, span_of(&byte, 1));
-        else
+        text_put(text, span_first(rest, plain));
+        if (plain < rest.size) {
+            unsigned char byte = rest.data[plain++];
+            char escaped[4] = { '\\', 'x', hex[byte >> 4], hex[byte & 15] };
+
             text_put(text, span_of(escaped, 4));
+        }
+        rest = span_skip(rest, plain);
     }
     if (bytes.size > limit)
         text_puts(text, "...");

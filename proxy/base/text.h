@@ -22,6 +22,9 @@ void text_put(struct text *text, struct span bytes);
 void text_puts(struct text *text, const char *string);
 void text_printf(struct text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* In decimal digits. */
+void text_put_number(struct text *text, uint64_t number);
+
 /* Appends bytes from a peer made harmless: printable ASCII as it is, backslash and all else as
  * \xHH, at most `limit` bytes of input (then "..."). This and text_put_word() are the only ways in
  * which a peer's bytes reach a log or a terminal. */

@@ -1,5 +1,6 @@
 /* The bounded writer, escaping and base64. Room is always exact, so that the address sanitizer sees
  * a write behind it. */
+#include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -74,6 +75,26 @@ static void no_room_is_an_empty_text(void **state)
     assert_true(none.overflow);
 }
 
+static void a_number_is_written_in_decimal_digits_whole_or_not(void **state)
+{
+    static const uint64_t numbers[] = { 0, 9, 10, 587, 1000000, UINT64_MAX };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(numbers); i++) {
+        struct text text = with_room(20);
+        char wanted[24];
+
+        snprintf(wanted, sizeof(wanted), "%" PRIu64, numbers[i]);
+        text_put_number(&text, numbers[i]);
+        assert_true(span_equal(text_span(&text), span_of_text(wanted)));
+        text.room = text.size + strlen(wanted) - 1;
+        text_put_number(&text, numbers[i]);
+        assert_true(text.overflow);
+        assert_int_equal(text.size, strlen(wanted));
+        free(text.data);
+    }
+}
+
 static const struct escape_row {
     const char *in;
     size_t size, limit;
@@ -86,7 +107,9 @@ static const struct escape_row {
     { "\\x41", 4, 10, "\\x5cx41" }, /* nobody can write an escape of his own */
     { "\x7f\x80\xff", 3, 10, "\\x7f\\x80\\xff" },
     { "\xc2\x9b", 2, 10, "\\xc2\\x9b" }, /* CSI in UTF-8 */
+    { "a\nb\\c\n", 6, 10, "a\\x0ab\\x5cc\\x0a" },
     { "abcdef", 6, 6, "abcdef" },
+    { "ab\ncd", 5, 3, "ab\\x0a..." },
     { "abcdef", 6, 5, "abcde..." },
     { "abcdef", 6, 0, "..." },
 };
@@ -180,6 +203,7 @@ int main(void)
         cmocka_unit_test(formatted_text_needs_room_for_its_nul),
         cmocka_unit_test(no_room_is_an_empty_text),
         cmocka_unit_test(p7_bytes_of_a_peer_are_made_harmless),
+        cmocka_unit_test(a_number_is_written_in_decimal_digits_whole_or_not),
         cmocka_unit_test(an_escape_is_never_half_written),
         cmocka_unit_test(base64_goes_both_ways),
         cmocka_unit_test(what_is_no_base64_is_refused),
