@@ -145,6 +145,65 @@ def test_r1_large_messages_cut_anywhere(world, full):
         world.cut_and_finish(cut, LARGE_DOWN, LARGE_UP, tls=True)
 
 
+@pytest.mark.seconds(600)
+def test_r1_one_cut_after_another(world):
+    """Parts of parts: each connection is cut within 400 KB, until all is done. No octet comes down twice."""
+    seed = int(os.environ.get("SEED", random.SystemRandom().randrange(2**32)))
+    print(f"seed {seed}")
+    order = random.Random(seed)
+    runs = 0
+    with Site() as site:
+        world.fresh(site, LARGE_DOWN, LARGE_UP)
+        while runs == 0 or result.returncode != OK:
+            runs += 1
+            direction = "up" if site.unsent() else "down"
+            world.relay.plan(Cut(direction, order.randrange(400000), order.choice(("reset", "fin"))))
+            result = site.run(world.gate, world.relay.port, tls=False)
+            assert result.returncode in (OK, TEMPFAIL, UNAVAILABLE), result.words
+            world.nothing_lost()
+            assert runs < 300, result.words
+        world.all_done()
+        world.relay.check()
+        more = {direction: sum(getattr(link, direction).passed for link in world.relay.links) - sum(map(len, texts))
+                for direction, texts in (("up", world.up), ("down", LARGE_DOWN))}
+        print(f"{runs} connections; octets that are no message for the first time: {more}")
+        assert more["down"] < runs * 2000
+
+
+def finish_by(world, site, *more):
+    """One run over a link that is cut, one that finishes, both with these options."""
+    first = site.run(world.gate, world.relay.port, *more, tls=False)
+    assert first.returncode in (OK, TEMPFAIL, UNAVAILABLE), first.words
+    world.nothing_lost()
+    second = site.run(world.gate, world.relay.port, *more, tls=False)
+    assert second.returncode == OK, second.words
+    assert site.received() == sorted(world.down.values())
+
+
+@pytest.mark.parametrize("direction", ["up", "down"])
+def test_r1_mail_that_stays_on_the_server_comes_once(world, direction):
+    for point in cut_points(whole_session(world)[direction], 10000)[::7]:
+        with Site() as site:
+            world.fresh(site, DOWN, UP)
+            world.relay.plan(Cut(direction, point, "reset"))
+            finish_by(world, site, "--keep")
+            assert sorted(world.gate.messages()) == sorted(DOWN)
+            assert site.run(world.gate, world.relay.port, tls=False).returncode == OK
+            world.all_done()
+            world.relay.check()
+
+
+@pytest.mark.parametrize("direction", ["up", "down"])
+def test_r1_a_command_is_handed_each_message_once(world, direction):
+    for point in cut_points(whole_session(world)[direction], 10000)[::7]:
+        with Site() as site:
+            world.fresh(site, DOWN, UP)
+            world.relay.plan(Cut(direction, point, "fin"))
+            finish_by(world, site, "--mda", f"cat >{site.maildir}/cur/$$")
+            world.all_done()
+            world.relay.check()
+
+
 @pytest.mark.parametrize("how", ["reset", "fin"])
 @pytest.mark.parametrize("direction, octet", [("up", 1), ("up", 200), ("up", 550), ("down", 1), ("down", 100), ("down", 900)])
 def test_r1_a_handshake_that_is_cut_is_no_more_than_a_cut(world, direction, octet, how):
