@@ -5,7 +5,7 @@ import re
 
 import gatepost as library
 import pytest
-from fetch import DATA, OK, TEMPFAIL, Site
+from fetch import DATA, OK, TEMPFAIL, USAGE, Site
 from remote import sections
 
 ANNA, BERT, CLEO, DORA = library.USER, *(f"{name}@gatepost.test" for name in ("bert", "cleo", "dora"))
@@ -103,6 +103,29 @@ def test_two_sites_with_one_outbox_send_each_message_once(gate, site):
     subjects = sorted(int(re.search(rb"^Subject: (\d+)\r$", text, re.M)[1]) for text in gate.messages(BERT))
     assert subjects == list(range(20))
     assert site.unsent() == {} and records(site) == []
+
+
+def test_the_sender_that_is_given(gate, site):
+    for sender, path in ((ANNA, ANNA), ("", "")):
+        gate.clear(BERT)
+        site.put(BODY, [BERT], sender="somebody@elsewhere.example")
+        run(site, gate, "--sender", sender)
+        (text,) = gate.messages(BERT)
+        assert text.startswith(f"Return-Path: <{path}>\r\n".encode())
+    site.put(BODY, [BERT])
+    for wrong in ("anna", "a@b, c@d", "Anna"):
+        result = site.run(gate, gate.port("remote"), "--sender", wrong, tls=False)
+        assert result.returncode == USAGE and "--sender" in result.stderr, result.words
+    assert len(site.unsent()) == 1, "and no message had to go for it"
+
+
+@pytest.mark.parametrize("more", [["-o", "Maildir"], ["--sent", "outbox"]])
+def test_what_has_come_is_never_sent(gate, site, more):
+    site.put(BODY, [BERT])
+    site.outbox.rename(site.maildir) if "-o" in more else None
+    result = site.run(gate, gate.port("remote"), more[0], site.folder / more[1], tls=False)
+    assert result.returncode == USAGE and "must be another folder" in result.stderr, result.words
+    assert gate.messages(BERT) == []
 
 
 def traced(site, gate, *more, kill_at=None, log="/dev/null"):

@@ -19,7 +19,7 @@ import proc
 
 PROGRAM = library.BUILD / "tools" / "gatepost-fetch"
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else "/tmp"
-OK, DATA, UNAVAILABLE, TEMPFAIL, PROTOCOL, NOPERM = 0, 65, 69, 75, 76, 77  # sysexits.h
+OK, USAGE, DATA, UNAVAILABLE, TEMPFAIL, PROTOCOL, NOPERM = 0, 64, 65, 69, 75, 76, 77  # sysexits.h
 SMALL_QUARANTINE = {"ASAN_OPTIONS": "quarantine_size_mb=1:detect_leaks=0"}  # what is freed is no memory
 
 

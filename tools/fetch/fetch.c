@@ -86,10 +86,20 @@ static int open_outbox(struct fetch *fetch)
 {
     const struct options *options = fetch->options;
     char account[1024];
+    const struct outbox_options outbox = { .folder = options->outbox,
+                                           .sent = options->sent,
+                                           .maildir = options->maildir,
+                                           .sender = options->sender,
+                                           .account = account };
     int r;
 
     snprintf(account, sizeof(account), "%s@%s", options->user, options->link.host);
-    r = sending_open(&fetch->sending, options->outbox, options->sent, account, fetch->report);
+    r = sending_open(&fetch->sending, &outbox, fetch->report);
+    if (r == -EINVAL)
+        return report_end(
+            fetch->report, EX_USAGE,
+            "%s: the outbox must be another folder than the Maildir and that of --sent",
+            options->outbox);
     return r == 0 ? EX_OK
                   : report_end(fetch->report, EX_CANTCREAT, "%s: the outbox cannot be opened: %s",
                                options->outbox, err_text(r));

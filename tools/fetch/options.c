@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "gatepost_build.h"
+#include "tools/fetch/address_list.h"
 
 #define DEFAULT_PORT   "109"
 #define MAILDIR_NAME   "Maildir"
@@ -22,6 +23,7 @@
 
 enum {
     OPTION_SENT = 1000,
+    OPTION_SENDER,
     OPTION_KEEP,
     OPTION_WATCH,
     OPTION_MDA,
@@ -39,6 +41,8 @@ static const struct argp_option option_table[] = {
     { "maildir", 'm', "DIR", 0, "The Maildir that mirrors the mailbox (default: ~/Maildir)", 0 },
     { "outbox", 'o', "DIR", 0, "Send the messages of this Maildir (default: MAILDIR/.Outbox)", 0 },
     { "sent", OPTION_SENT, "DIR", 0, "Put what has been sent into this Maildir", 0 },
+    { "sender", OPTION_SENDER, "ADDRESS", 0,
+      "The sender of all messages, whatever they say; bounces go there", 0 },
     { "keep", OPTION_KEEP, NULL, 0, "Leave the mail on the server", 0 },
     { "watch", OPTION_WATCH, NULL, 0, "Stay, and wait for new mail", 0 },
     { "mda", OPTION_MDA, "COMMAND", 0, "Hand each message to COMMAND instead of the Maildir", 0 },
@@ -162,6 +166,19 @@ static void default_outbox(struct options *options)
     options->outbox = NULL;
 }
 
+/* One that is none would have every message refused. "" is the empty sender, <>. */
+static void check_sender(const char *sender, struct argp_state *state)
+{
+    struct address_list list;
+    struct address address;
+
+    address_list_init(&list, span_of_text(sender));
+    if (sender[0] && (address_list_next(&list, &address) != ADDRESS_FOUND ||
+                      address_list_next(&list, &address) != ADDRESS_END))
+        argp_error(state, "--sender: %s: no address%s%s", sender, list.why ? ": " : "",
+                   list.why ? list.why : "");
+}
+
 static void check(struct options *options, struct argp_state *state)
 {
     if (!options->host[0])
@@ -178,8 +195,10 @@ static void check(struct options *options, struct argp_state *state)
         options->user = default_user(state);
     if (!options->outbox)
         default_outbox(options);
-    if (options->sent && !options->outbox)
-        argp_error(state, "--sent needs an outbox");
+    if ((options->sent || options->sender) && !options->outbox)
+        argp_error(state, "--sent and --sender need an outbox");
+    if (options->sender)
+        check_sender(options->sender, state);
     options->link.host = options->host;
     options->link.port = options->port;
 }
@@ -203,6 +222,9 @@ static error_t parse_value(int key, char *value, struct argp_state *state)
         return 0;
     case OPTION_SENT:
         options->sent = value;
+        return 0;
+    case OPTION_SENDER:
+        options->sender = value;
         return 0;
     case OPTION_MDA:
         options->mda = value;

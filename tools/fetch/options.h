@@ -12,6 +12,7 @@ struct options {
     char *maildir; /* owned, as all that is no const */
     char *outbox;  /* NULL: nothing is sent */
     const char *sent;
+    const char *sender; /* of all messages; NULL: as each one says */
     const char *mda;
     int password_fd;              /* -1: none was named */
     const char *password_command; /* NULL: none was */

@@ -46,6 +46,15 @@ static int open_state(struct outbox *outbox)
     return fsync(outbox->folder) < 0 ? -errno : 0; /* the state folder itself */
 }
 
+/* 1: `path` is the folder of this descriptor; 0: it is not, or is not there. */
+static int is_folder(int folder, const char *path)
+{
+    struct stat a, b;
+
+    return path && fstat(folder, &a) == 0 && stat(path, &b) == 0 && a.st_dev == b.st_dev &&
+           a.st_ino == b.st_ino;
+}
+
 int outbox_open(const struct outbox_options *options, struct outbox **ret_outbox)
 {
     struct outbox *outbox = calloc(1, sizeof(*outbox));
@@ -57,6 +66,9 @@ int outbox_open(const struct outbox_options *options, struct outbox **ret_outbox
     r = copy_options(outbox, options);
     if (r == 0)
         r = folder_open(AT_FDCWD, options->folder, &outbox->folder);
+    if (r == 0 &&
+        (is_folder(outbox->folder, options->sent) || is_folder(outbox->folder, options->maildir)))
+        r = -EINVAL;
     if (r == 0 && options->sent)
         r = folder_open(AT_FDCWD, options->sent, &outbox->sent);
     if (r == 0)

@@ -17,6 +17,7 @@ struct outbox;
 struct outbox_options {
     const char *folder;  /* the outbox; it is made where it is missing, with new/, cur/ and tmp/ */
     const char *sent;    /* a Maildir that gets what has been sent; NULL: it is removed */
+    const char *maildir; /* one whose messages must never be sent; NULL: none */
     const char *sender;  /* "local@domain" of every message, "" for <>; NULL: as each one says */
     const char *account; /* whose ids they are, "user@host" */
 
@@ -36,7 +37,7 @@ struct outbox_item {
     bool begun;           /* by an earlier run or an earlier try: ask with HAVE first */
 };
 
-/* All strings of `options` are copied. 0 or -errno. */
+/* All strings of `options` are copied. 0 or -errno; -EINVAL: the outbox is `sent` or `maildir`. */
 int outbox_open(const struct outbox_options *options, struct outbox **ret_outbox);
 void outbox_close(struct outbox *outbox);
 

@@ -17,15 +17,15 @@ static void put_out(void *context, const char *name, const char *words)
     report_refusal(context, name, words);
 }
 
-int sending_open(struct sending *sending, const char *folder, const char *sent, const char *account,
+int sending_open(struct sending *sending, const struct outbox_options *options,
                  struct report *report)
 {
-    const struct outbox_options options = {
-        .folder = folder, .sent = sent, .account = account, .refused = put_out, .context = report
-    };
+    struct outbox_options copy = *options;
 
     *sending = (struct sending){ .report = report };
-    return folder ? outbox_open(&options, &sending->outbox) : 0;
+    copy.refused = put_out;
+    copy.context = report;
+    return options->folder ? outbox_open(&copy, &sending->outbox) : 0;
 }
 
 void sending_close(struct sending *sending)

@@ -44,8 +44,9 @@ struct sending {
     size_t put_off_count;
 };
 
-/* `folder` NULL: there is no outbox. `sent` may be NULL. 0 or -errno. */
-int sending_open(struct sending *sending, const char *folder, const char *sent, const char *account,
+/* Opens the outbox, but that `folder` may be NULL: there is none. What is refused goes to the
+ * report. Results are those of outbox_open(). */
+int sending_open(struct sending *sending, const struct outbox_options *options,
                  struct report *report);
 void sending_close(struct sending *sending);
 

@@ -592,6 +592,21 @@ static void test_a_file_that_moves_or_goes(void **state)
     outbox_close(outbox);
 }
 
+static void test_an_outbox_is_neither_the_mailbox_nor_what_was_sent(void **state)
+{
+    struct outbox_options rows[] = { { .sent = below("out/") }, { .maildir = below("./out") } };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct outbox *outbox;
+
+        rows[i].folder = below("out");
+        rows[i].account = "anna@host";
+        assert_int_equal(outbox_open(&rows[i], &outbox), -EINVAL);
+        assert_false(is_there("out/gatepost-fetch"));
+    }
+}
+
 static void test_another_account_must_finish_what_it_has_begun(void **state)
 {
     struct outbox *outbox = open_plain();
@@ -814,6 +829,7 @@ int main(void)
         TEST(test_a_file_that_changes_while_it_is_read),
         TEST(test_a_file_that_grows_in_the_middle),
         TEST(test_a_file_that_moves_or_goes),
+        TEST(test_an_outbox_is_neither_the_mailbox_nor_what_was_sent),
         TEST(test_another_account_must_finish_what_it_has_begun),
         TEST(test_a_damaged_record),
         TEST(test_no_room_for_the_record),

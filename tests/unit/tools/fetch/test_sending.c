@@ -41,7 +41,10 @@ static int setup(void **state)
     folder_write("o/new/1.a", TEXT, strlen(TEXT));
     report_begin(&report, true);
     snprintf(path, sizeof(path), "%s/o", folder);
-    assert_int_equal(sending_open(&sending, path, NULL, "anna@host", &report), 0);
+    assert_int_equal(
+        sending_open(&sending, &(struct outbox_options){ .folder = path, .account = "anna@host" },
+                     &report),
+        0);
     assert_int_equal(sending_scan(&sending), 0);
     sending.logged_in = true;
     return 0;
@@ -270,7 +273,10 @@ static void test_others_may_have_the_outbox_meanwhile(void **state)
     char path[128];
 
     snprintf(path, sizeof(path), "%s/o", folder);
-    assert_int_equal(sending_open(&other, path, NULL, "anna@host", &report), 0);
+    assert_int_equal(
+        sending_open(&other, &(struct outbox_options){ .folder = path, .account = "anna@host" },
+                     &report),
+        0);
     assert_int_equal(sending_scan(&other), 0);
     assert_false(sending_any(&other));
     assert_string_equal(other.later, "another run has the outbox");
@@ -289,7 +295,10 @@ static void test_no_outbox_at_all(void **state)
     struct sending none;
 
     (void)state;
-    assert_int_equal(sending_open(&none, NULL, NULL, "anna@host", &report), 0);
+    assert_int_equal(
+        sending_open(&none, &(struct outbox_options){ .folder = NULL, .account = "anna@host" },
+                     &report),
+        0);
     assert_int_equal(sending_scan(&none), 0);
     assert_false(sending_more(&none));
     assert_int_equal(sending_watch(&none), -1);
