@@ -318,7 +318,8 @@ def test_what_a_command_does_not_take_waits(gate, local):
     ([], "which host"), (["a", "b"], "one host only"), (["a:b"], "not a host"), (["a:0"], "not a host"), (["[::1"], "not a host"),
     ([":109"], "not a host"), (["a", "--plain", "--ca", "x"], "no certificate"), (["a", "--fingerprint", "12"], "not a SHA-256"),
     (["a", "--ca", "x", "--fingerprint", "0" * 64], "which of them"), (["a", "--retries", "-1"], "not a number"),
-    (["a", "--sent", "x", "-m", "y"], "needs an outbox"),
+    (["a", "--sent", "x", "-m", "y"], "--sent needs an outbox"),
+    (["a", "--sender", "a@b", "-m", "y"], "--sender needs an outbox"),
     (["a", "--password-fd", "3", "--password-command", "x"], "which of them")])
 def test_a_command_line_that_is_wrong(words, said):
     result = subprocess.run([PROGRAM, *words], capture_output=True, text=True, timeout=60)

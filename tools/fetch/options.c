@@ -196,7 +196,7 @@ static void check(struct options *options, struct argp_state *state)
     if (!options->outbox)
         default_outbox(options);
     if ((options->sent || options->sender) && !options->outbox)
-        argp_error(state, "--sent and --sender need an outbox");
+        argp_error(state, "%s needs an outbox", options->sent ? "--sent" : "--sender");
     if (options->sender)
         check_sender(options->sender, state);
     options->link.host = options->host;
