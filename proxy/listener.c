@@ -19,6 +19,11 @@
 
 #define BACKLOG 4096
 
+/* A client that does not read would have the kernel keep megabytes for it (tcp_wmem). What is on
+ * its way through the network does not count, so nothing gets slower: the next read is there before
+ * these are gone. Guessed: four reads. */
+#define UNSENT_OCTETS 262144
+
 static void accept_next(struct listener *listener)
 {
     struct server *server = listener->server;
@@ -89,6 +94,7 @@ static void set_socket_options(const struct listener *listener)
         { IPPROTO_TCP, TCP_KEEPINTVL, seconds_of(limit_ms, 1.0 / 6, 15) },
         { IPPROTO_TCP, TCP_KEEPCNT, 3 },
         { IPPROTO_TCP, TCP_USER_TIMEOUT, (int)limit_ms },
+        { IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT_OCTETS },
     };
     int fd = -1;
 

@@ -4,6 +4,7 @@
 Memory is that of the proxy workers, as /proc tells it; what must not be forwarded is looked for in the octets that a
 scripted server received."""
 import hashlib
+import pathlib
 import select
 import shutil
 import socket
@@ -78,6 +79,13 @@ def legacy():
 # clients that refuse to read
 
 
+def unsent(port):
+    """Octets that the kernel holds for each connection of a port and that its client has not acknowledged."""
+    lines = [line.split() for line in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return [int(fields[4].split(":")[0], 16) for fields in lines
+            if int(fields[1].split(":")[1], 16) == port and fields[3] == "01"]
+
+
 def test_p8_clients_that_never_read_a_large_message_cost_little_and_get_all_of_it_later(folder):
     """25 MiB for each of twenty clients over TLS: what waits does so in the server, not in the worker."""
     clients, size = 20, 25 * MIB
@@ -97,6 +105,8 @@ def test_p8_clients_that_never_read_a_large_message_cost_little_and_get_all_of_i
             wait_still(gate)
             grown = memory(gate) - before
             assert grown < clients * 128 + ALLOCATOR_KIB, f"{grown} KiB for {clients} clients"
+            in_kernel = unsent(gate.port("pop3s"))
+            assert len(in_kernel) >= clients and max(in_kernel) < MIB, in_kernel
             wires[0].expect("+OK")
             digest, left = hashlib.sha256(), len(body)
             while left:
