@@ -6,11 +6,24 @@
 
 static const unsigned char end_mark[5] = { '\r', '\n', '.', '\r', '\n' };
 
+/* Where an LF has a dot behind it. */
+static lanes lf_dots(const unsigned char *octets)
+{
+    return lanes_equal(lanes_load(octets), '\n') & lanes_equal(lanes_load(octets + 1), '.');
+}
+
+static bool block_has_lf_dot(const unsigned char *octets)
+{
+    return lanes_any(lf_dots(octets) | lf_dots(octets + LANES) | lf_dots(octets + 2 * LANES) |
+                     lf_dots(octets + 3 * LANES));
+}
+
 /* The first LF with a dot behind it, or in.size: in mail there are few. */
 static size_t find_lf_dot(struct span in, size_t at)
 {
-    while (at + LANES < in.size && !lanes_any(lanes_equal(lanes_load(in.data + at), '\n') &
-                                              lanes_equal(lanes_load(in.data + at + 1), '.')))
+    while (at + LANES_BLOCK < in.size && !block_has_lf_dot(in.data + at))
+        at += LANES_BLOCK;
+    while (at + LANES < in.size && !lanes_any(lf_dots(in.data + at)))
         at += LANES;
     while (at + 1 < in.size && (in.data[at] != '\n' || in.data[at + 1] != '.'))
         at++;

@@ -175,22 +175,32 @@ static void run_over_start(struct message_scan *scan, struct span in, struct run
     }
 }
 
-/* How many octets, from inside a line, hold nothing but whole lines that begin neither with a dot
- * nor with NUL: every CR has its LF, every LF its CR. */
+/* Where a CR has no LF, an LF has no CR, or a line begins with a dot or with NUL. */
+static lanes snags(const unsigned char *octets)
+{
+    lanes here = lanes_load(octets), next = lanes_load(octets + 1);
+    lanes bare = lanes_equal(here, '\r') ^ lanes_equal(next, '\n');
+
+    return bare | (lanes_equal(here, '\n') & (lanes_equal(next, '.') | lanes_equal(next, '\0')));
+}
+
+static bool block_has_snag(const unsigned char *octets)
+{
+    return lanes_any(snags(octets) | snags(octets + LANES) | snags(octets + 2 * LANES) |
+                     snags(octets + 3 * LANES));
+}
+
+/* How many octets, from inside a line, hold nothing but whole lines without a snag. */
 static size_t plain_prefix(struct span in)
 {
     size_t size = 0;
 
     if (in.size == 0 || in.data[0] == '\n')
         return 0;
-    for (; size + LANES < in.size; size += LANES) {
-        lanes here = lanes_load(in.data + size), next = lanes_load(in.data + size + 1);
-        lanes bare = lanes_equal(here, '\r') ^ lanes_equal(next, '\n');
-        lanes start = lanes_equal(here, '\n') & (lanes_equal(next, '.') | lanes_equal(next, '\0'));
-
-        if (lanes_any(bare | start))
-            break;
-    }
+    while (size + LANES_BLOCK < in.size && !block_has_snag(in.data + size))
+        size += LANES_BLOCK;
+    while (size + LANES < in.size && !lanes_any(snags(in.data + size)))
+        size += LANES;
     return size > 0 && in.data[size - 1] == '\r' ? size - 1 : size;
 }
 

@@ -7,7 +7,8 @@
 #include <stdint.h>
 #include <string.h>
 
-#define LANES 16
+#define LANES       16
+#define LANES_BLOCK 64 /* looked at together: one question for the four of them */
 
 typedef unsigned char lanes __attribute__((vector_size(LANES)));
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
+#include "proxy/base/lanes.h"
 #include "proxy/message_scan.h"
 #include "tests/lib/message_reference.h"
 
@@ -221,17 +222,17 @@ static void rule_16_no_short_message_has_two_ends_for_any_reader(void **state)
     }
 }
 
-/* All strings of up to five of them, at every place of the sixteen octets that are looked at at
- * once, with enough ordinary lines around. */
+/* All strings of up to five of them, at every place of the octets that are looked at at once, with
+ * enough ordinary lines around. */
 static void rule_16_nor_has_one_whose_octets_lie_anywhere_in_long_lines(void **state)
 {
     static const unsigned char alphabet[] = { '\r', '\n', '.', '\0', 'a' };
     static const char line[] = "a line of forty octets, long enough: so\r\n";
-    unsigned char in[200];
+    unsigned char in[300];
 
     (void)state;
     for (unsigned long number = 0; number < 3125; number++)
-        for (size_t place = 0; place <= 2 * 16; place++) {
+        for (size_t place = 0; place <= LANES_BLOCK + LANES; place++) {
             unsigned long digits = number;
             size_t size = 0;
 
@@ -240,8 +241,8 @@ static void rule_16_nor_has_one_whose_octets_lie_anywhere_in_long_lines(void **s
             size = sizeof(line) - 1 + place;
             for (unsigned i = 0; i < 5; i++, digits /= sizeof(alphabet))
                 in[size++] = alphabet[digits % sizeof(alphabet)];
-            memcpy(in + size, line, sizeof(line) - 1);
-            size += sizeof(line) - 1;
+            for (unsigned i = 0; i < 2; i++, size += sizeof(line) - 1)
+                memcpy(in + size, line, sizeof(line) - 1);
             memcpy(in + size, ".\r\n", 3);
             compare_with_reference(span_of(in, size + 3));
         }
@@ -251,18 +252,19 @@ static void rule_16_nor_has_one_whose_octets_lie_anywhere_in_long_lines(void **s
 static void the_end_of_a_block_is_found_at_every_place(void **state)
 {
     static const char mark[] = "\r\n.\r\nNOOP\r\n";
-    unsigned char in[120];
+    unsigned char in[4 * LANES_BLOCK];
 
     (void)state;
-    for (size_t place = 4; place < 80; place++) {
+    for (size_t place = 4; place < 2 * LANES_BLOCK; place++) {
         struct message_end end = MESSAGE_END_INSIDE, by_octet = MESSAGE_END_INSIDE;
         size_t size = 0, at = 0;
         bool ended = false;
 
         memset(in, '.', place);
         in[place / 2] = '\n';
+        memset(in + place, 'b', sizeof(in) - place);
         memcpy(in + place, mark, sizeof(mark) - 1);
-        assert_true(message_end_find(&end, span_of(in, place + sizeof(mark) - 1), &size));
+        assert_true(message_end_find(&end, span_of(in, sizeof(in)), &size));
         assert_int_equal(size, place + 5);
         while (!ended)
             ended = message_end_find(&by_octet, span_of(in + at++, 1), &size);
