@@ -12,7 +12,7 @@ from strike import strikes, traced
 from wire import Wire
 
 OTHER = "bert@gatepost.test"
-TEXT = b"Subject: up\r\n\r\n" + b"0123456789abcdef0123456789abcdef\r\n" * 9000  # more than goes up between two fsyncs
+TEXT = b"Subject: up\r\n\r\n" + b"0123456789abcdef0123456789abcdef\r\n" * 10000  # more than goes up between two fsyncs
 CALLS = ("fsync", "pwrite64", "write", "renameat", "linkat", "unlinkat", "sendto")
 
 pytestmark = [pytest.mark.seconds(300), pytest.mark.skipif(not library.AS_ROOT, reason="strace needs root here")]
@@ -243,6 +243,18 @@ def test_r1_each_step_of_a_delivery_is_on_the_disk_before_the_next(gate):
     lines = trace(gate, lambda remote: send_up(remote, upload_id(), [OTHER]))
     for row in DELIVERY:
         require_order(lines, row)
+
+
+def test_r2_of_what_comes_up_all_but_256_kib_is_on_the_disk(gate):
+    lines = trace(gate, lambda remote: send_up(remote, upload_id(), [OTHER]))
+    at_risk = most = 0
+    for line in lines:
+        if line.startswith("pwrite64(") and ".part>" in line:
+            at_risk += int(line.rsplit("= ", 1)[1])
+            most = max(most, at_risk)
+        elif line.startswith("fsync(") and ".part>" in line:
+            at_risk = 0
+    assert at_risk == 0 and most < 256 * 1024 + 65536, "and one read"
 
 
 def test_r1_a_uid_and_a_deletion_are_on_the_disk_before_they_are_told(gate):
