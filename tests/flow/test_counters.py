@@ -94,6 +94,7 @@ def differences(wanted, found):
             for row, key in dict.fromkeys([*wanted, *found]) if wanted.get((row, key)) != found.get((row, key))]
 
 
+@pytest.mark.seconds(600)
 def test_a_fixed_script_costs_what_it_did(request):
     with counted.world(Meter) as world:
         counted.play(world)
