@@ -180,6 +180,7 @@ def finish_by(world, site, *more):
     assert site.received() == sorted(world.down.values())
 
 
+@pytest.mark.seconds(600)
 @pytest.mark.parametrize("direction", ["up", "down"])
 def test_r1_mail_that_stays_on_the_server_comes_once(world, direction):
     for point in cut_points(whole_session(world)[direction], 10000)[::7]:
@@ -193,6 +194,7 @@ def test_r1_mail_that_stays_on_the_server_comes_once(world, direction):
             world.relay.check()
 
 
+@pytest.mark.seconds(600)
 @pytest.mark.parametrize("direction", ["up", "down"])
 def test_r1_a_command_is_handed_each_message_once(world, direction):
     for point in cut_points(whole_session(world)[direction], 10000)[::7]:

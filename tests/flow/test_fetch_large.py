@@ -15,6 +15,7 @@ SMALL = b"Subject: small\r\n\r\n"
 MEMORY_KIB = 8 << 10
 LIMITS = {"mailstore": {"message_size_limit": "128MiB", "push_quota": "256MiB"}}
 PROGRESS = r"\d+ [MK]iB, \d+(?:\.\d)? [MK]iB/s, (?:\d+ (?:min|h|s) ?)+left"
+pytestmark = pytest.mark.seconds(600)
 
 
 @pytest.fixture(scope="module")
