@@ -172,7 +172,7 @@ static int begin_file(struct journal *journal)
 int journal_open(struct journal *journal, int folder, journal_reader *reader, void *context)
 {
     char *text = NULL;
-    size_t size;
+    size_t size = 0;
     int r;
 
     *journal = (struct journal){ .folder = folder };

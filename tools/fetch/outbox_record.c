@@ -211,8 +211,8 @@ static int read_file(int folder, const char *name, char **ret_octets, size_t *re
 int record_read(int folder, const char *name, struct record *ret_record)
 {
     struct record record = { .account = NULL };
-    size_t size;
-    char *octets;
+    size_t size = 0;
+    char *octets = NULL;
     int r = read_file(folder, name, &octets, &size);
 
     if (r < 0)
