@@ -22,6 +22,9 @@
 #define CHUNKS_KEEP      64 /* 1 MiB a worker */
 #define LINGER_PERIOD_MS 250
 
+/* Steps of handshakes, of some 0.2 ms each, in one turn of the loop; guessed. */
+#define HANDSHAKES_A_TURN 32
+
 /* The loop's uv handles live longer than struct stream_loop: until uv has closed them. */
 struct stream_driver {
     uv_idle_t wake;
@@ -63,8 +66,8 @@ int stream_loop_init(struct stream_loop *loop, uv_loop_t *uv, size_t read_size)
     *loop = (struct stream_loop){ .uv = uv, .read_size = read_size, .stats = &unread };
     if (read_size == 0 || read_size > STREAM_READ_MAX)
         loop->read_size = STREAM_READ_MAX;
-    LIST_INIT(&loop->due);
-    LIST_INIT(&loop->lingering);
+    TAILQ_INIT(&loop->due);
+    TAILQ_INIT(&loop->lingering);
     chunk_pool_init(&loop->chunks, CHUNKS_KEEP);
     loop->in = malloc(loop->read_size);
     loop->plain = malloc(loop->read_size);
@@ -103,7 +106,7 @@ static void unlink_due(struct stream *stream)
 {
     if (!stream->due)
         return;
-    LIST_REMOVE(stream, link);
+    TAILQ_REMOVE(&stream->loop->due, stream, link);
     stream->due = false;
 }
 
@@ -111,7 +114,7 @@ static void schedule(struct stream *stream)
 {
     if (stream->due || stream->closing)
         return;
-    LIST_INSERT_HEAD(&stream->loop->due, stream, link);
+    TAILQ_INSERT_TAIL(&stream->loop->due, stream, link);
     stream->due = true;
     stream_wake_loop(stream->loop);
 }
@@ -202,25 +205,28 @@ void stream_tell_later(struct stream *stream)
         schedule(stream);
 }
 
+static void take_turn(struct stream *stream)
+{
+    unlink_due(stream);
+    stream_event_begin(stream);
+    if (stream->write_error < 0 && (!stream->reading || stream->write_error == -ENOMEM))
+        end(stream, STREAM_END_RESET, stream->write_error);
+    stream_event_end(stream);
+}
+
 static void on_wake(uv_idle_t *wake)
 {
     struct stream_loop *loop = wake->data;
-    struct stream_list due = loop->due; /* those that come meanwhile have the next turn */
+    struct stream *stream;
+    size_t count = 0;
 
-    LIST_INIT(&loop->due);
-    if (due.lh_first)
-        due.lh_first->link.le_prev = &due.lh_first;
-    while (!LIST_EMPTY(&due)) {
-        struct stream *stream = LIST_FIRST(&due);
-
-        unlink_due(stream);
-        stream_event_begin(stream);
-        if (stream->write_error < 0 && (!stream->reading || stream->write_error == -ENOMEM))
-            end(stream, STREAM_END_RESET, stream->write_error);
-        stream_event_end(stream);
-    }
+    TAILQ_FOREACH(stream, &loop->due, link)
+    count++; /* those that come meanwhile have the next turn */
+    loop->handshakes = 0;
+    while (count-- > 0 && !TAILQ_EMPTY(&loop->due))
+        take_turn(TAILQ_FIRST(&loop->due));
     stream_loop_flush(loop);
-    if (LIST_EMPTY(&loop->due))
+    if (TAILQ_EMPTY(&loop->due))
         uv_idle_stop(wake);
 }
 
@@ -256,6 +262,22 @@ static void advance_handshake(struct stream *stream)
     end_handshake(stream, status < 0 ? status : 0);
 }
 
+/* Is there room for one more step of a handshake in this turn of the loop? When many clients begin
+ * TLS at once, those that are served already are not to wait for all of them. */
+static bool may_shake_hands(struct stream_loop *loop)
+{
+    uint64_t now = uv_now(loop->uv); /* stands still during a turn */
+
+    if (loop->handshakes_ms != now) {
+        loop->handshakes_ms = now;
+        loop->handshakes = 0;
+    }
+    if (loop->handshakes == HANDSHAKES_A_TURN)
+        return false;
+    loop->handshakes++;
+    return true;
+}
+
 static void advance_reading(struct stream *stream)
 {
     struct stream_loop *loop = stream->loop;
@@ -276,14 +298,18 @@ static void advance_reading(struct stream *stream)
     }
 }
 
-/* Lets TLS work through what it holds, until it is dry, paused or over. */
+/* Lets TLS work through what it holds, until it is dry, paused, over, or has to wait for its turn.
+ */
 static void advance(struct stream *stream)
 {
-    while (stream->tls && stream->reading && !stream->ended && !tls_dry(stream->tls)) {
+    while (stream->tls && stream->reading && !stream->ended && !stream->due &&
+           !tls_dry(stream->tls)) {
         if (tls_established(stream->tls))
             advance_reading(stream);
-        else
+        else if (may_shake_hands(stream->loop))
             advance_handshake(stream);
+        else
+            schedule(stream);
     }
     if (stream->tls && !stream->ended && tls_keep(stream->tls) < 0)
         end(stream, STREAM_END_RESET, -ENOMEM);
@@ -453,9 +479,9 @@ static void close_handle(struct stream *stream, bool reset)
     struct stream_loop *loop = stream->loop;
 
     if (stream->is_lingering) {
-        LIST_REMOVE(stream, link);
+        TAILQ_REMOVE(&loop->lingering, stream, link);
         stream->is_lingering = false;
-        if (LIST_EMPTY(&loop->lingering))
+        if (TAILQ_EMPTY(&loop->lingering))
             uv_timer_stop(&loop->driver->linger);
     }
     if (reset && stream->tcp && uv_tcp_close_reset(&stream->uv.tcp, on_closed) == 0)
@@ -465,17 +491,17 @@ static void close_handle(struct stream *stream, bool reset)
 
 void stream_loop_hurry(struct stream_loop *loop)
 {
-    while (!LIST_EMPTY(&loop->lingering))
-        close_handle(LIST_FIRST(&loop->lingering), false);
+    while (!TAILQ_EMPTY(&loop->lingering))
+        close_handle(TAILQ_FIRST(&loop->lingering), false);
 }
 
 static void on_linger_tick(uv_timer_t *timer)
 {
     struct stream_loop *loop = timer->data;
-    struct stream *stream = LIST_FIRST(&loop->lingering), *next;
+    struct stream *stream = TAILQ_FIRST(&loop->lingering), *next;
 
     for (; stream; stream = next) {
-        next = LIST_NEXT(stream, link);
+        next = TAILQ_NEXT(stream, link);
         if (uv_now(loop->uv) >= stream->linger_until)
             close_handle(stream, false);
     }
@@ -499,9 +525,9 @@ static bool linger(struct stream *stream)
     stream_send_fin(stream);
     if (!stream->polling && uv_read_start(&stream->uv.stream, on_alloc, on_read) < 0)
         return false;
-    if (LIST_EMPTY(&loop->lingering))
+    if (TAILQ_EMPTY(&loop->lingering))
         uv_timer_start(&loop->driver->linger, on_linger_tick, LINGER_PERIOD_MS, LINGER_PERIOD_MS);
-    LIST_INSERT_HEAD(&loop->lingering, stream, link);
+    TAILQ_INSERT_TAIL(&loop->lingering, stream, link);
     stream->is_lingering = true;
     stream->linger_until = uv_now(loop->uv) + STREAM_LINGER_MS;
     stream->read_limit = STREAM_LINGER_OCTETS;

@@ -40,7 +40,7 @@ struct tls;        /* proxy/tls.h */
 struct tls_client; /* proxy/tls_client.h */
 struct tls_context;
 
-LIST_HEAD(stream_list, stream);
+TAILQ_HEAD(stream_list, stream);
 
 /* What the streams of one event loop share. */
 struct stream_loop {
@@ -56,7 +56,9 @@ struct stream_loop {
         lingering; /* to be gone on with from the loop; closing and waiting for the peer's FIN */
     struct stream_request *requests; /* for reuse */
     unsigned request_count;
-    unsigned event_depth; /* above 0: some event is running, and its end will flush `out` */
+    uint64_t handshakes_ms; /* uv_now() of the turn in which there were so many ... */
+    unsigned handshakes;    /* ... steps of handshakes */
+    unsigned event_depth;   /* above 0: some event is running, and its end will flush `out` */
 };
 
 enum stream_end {
@@ -95,7 +97,7 @@ struct stream {
     struct chunk_queue waiting;     /* octets for the wire that the kernel refused */
     struct stream_request *writing; /* the write request in flight, NULL when none; from a pool */
     void (*closed)(struct stream *stream);
-    LIST_ENTRY(stream) link;        /* in loop->due or loop->lingering */
+    TAILQ_ENTRY(stream) link;       /* in loop->due or loop->lingering */
     uint64_t octets_in, octets_out; /* plain octets */
     uint64_t linger_until;          /* uv_now() */
     uint32_t read_limit;            /* octets of the next read at most; 0: loop->read_size */

@@ -552,6 +552,68 @@ static void a_changed_record_ends_the_stream_with_an_alert(void **state)
     world_deinit(&world);
 }
 
+/* --- many at once --- */
+
+#define CROWD 200
+
+struct guest {
+    struct stream stream;
+    int fd;
+};
+
+/* A stream that has got a ClientHello of its own, and TLS is to begin. */
+static void invite(struct world *world, struct guest *guest)
+{
+    int fds[2];
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+    guest->fd = fds[0];
+    assert_int_equal(stream_init_unix(&guest->stream, &world->loop, &events, world), 0);
+    assert_int_equal(uv_tcp_open(&guest->stream.uv.tcp, fds[1]), 0);
+    assert_int_equal(stream_start_tls(&guest->stream, world->context, span_of(NULL, 0)), 0);
+    client_starts_tls(world);
+    client_turn_tls(world);
+    assert_int_equal(send(guest->fd, world->to_send.data, world->to_send.size, 0),
+                     world->to_send.size);
+    world->to_send.size = 0;
+    SSL_free(world->client);
+    world->client = NULL;
+}
+
+static size_t count_answered(const struct guest *crowd)
+{
+    unsigned char octet;
+    size_t count = 0;
+
+    for (size_t i = 0; i < CROWD; i++)
+        count += recv(crowd[i].fd, &octet, 1, MSG_PEEK) == 1;
+    return count;
+}
+
+/* Those that are served already get their turn between; and nobody is forgotten. */
+static void handshakes_of_many_are_spread_over_turns_of_the_loop(void **state)
+{
+    static struct guest crowd[CROWD];
+    struct world world;
+
+    (void)state;
+    world_init(&world, 65536);
+    for (size_t i = 0; i < CROWD; i++)
+        invite(&world, &crowd[i]);
+    assert_int_equal(stream_read(&world.stream, 0), 0);
+    client_says_text(&world, "NOOP\r\n");
+    run_until(&world, world.got.size == 6);
+    assert_in_range(count_answered(crowd), 1, CROWD / 2);
+    run_until(&world, count_answered(crowd) == CROWD);
+    for (size_t i = 0; i < CROWD; i++) {
+        stream_close(&crowd[i].stream, true, on_closed);
+        close(crowd[i].fd);
+    }
+    run_until(&world, world.closed == CROWD);
+    world.closed = 0;
+    world_deinit(&world);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -573,6 +635,7 @@ int main(void)
         cmocka_unit_test(requested_key_updates_of_a_client_that_never_reads_are_bounded),
         cmocka_unit_test(renegotiation_is_refused),
         cmocka_unit_test(a_changed_record_ends_the_stream_with_an_alert),
+        cmocka_unit_test(handshakes_of_many_are_spread_over_turns_of_the_loop),
     };
 
     prepare();
