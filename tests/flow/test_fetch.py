@@ -371,7 +371,8 @@ def test_progress_and_summary_at_a_terminal(gate, local):
         deliver(gate, TEXTS[2])
     words = local.command()
     ours, theirs = pty.openpty()
-    process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=theirs, env=local.environment)
+    process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=theirs,
+                               env={**local.environment, "TERM": "xterm"})
     os.close(theirs)
     process.stdin.write(library.PASSWORD.encode() + b"\n")
     process.stdin.close()
