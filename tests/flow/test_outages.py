@@ -300,7 +300,9 @@ def test_p8_memory_stays_as_it_is_while_a_server_does_not_read_a_message_of_25_m
             sent = [push(wire, octets) for wire, octets in zip(wires, sealed)]
             grown = proc.memory_kib(worker, "Pss") - before
             assert all(count < len(octets) for count, octets in zip(sent, sealed)), "it has stopped to read"
-            assert grown < 1500, f"{grown} KiB for {sum(sent) // 1024} KiB"
+            # Four times 128 KiB are ours; the sanitizer keeps up to a MiB of what was freed, and marks between. Without a
+            # bound it would be all that was sent, 30 MiB.
+            assert grown < 4096, f"{grown} KiB for {sum(sent) // 1024} KiB"
             wires[3].reset()
             wires[2].socket.close()
             go_on.set()
