@@ -344,7 +344,10 @@ static void on_read(uv_stream_t *uv, ssize_t count, const uv_buf_t *buffer)
 {
     struct stream *stream = uv->data;
 
-    if (count == UV_ENOBUFS) {
+    /* Behind a short read libuv makes an EOF of POLLHUP without asking on_alloc. Where nobody wants
+     * it now, the kernel tells it again, or the reset that it was, when reading goes on. */
+    if (count == UV_ENOBUFS ||
+        (count == UV_EOF && !buffer->base && !stream->is_lingering && !wants_octets(stream))) {
         uv_read_stop(uv);
         stream->polling = false;
         return;

@@ -1,4 +1,9 @@
 """Port 109 as `protocol = opaque`: a server that speaks first and one that waits, by TLS and in plain."""
+import contextlib
+import os
+import signal
+import socket
+
 import pytest
 
 import backend
@@ -105,6 +110,25 @@ def test_a_client_that_speaks_on_to_a_server_that_is_gone_is_ended(folder, tls):
             with pytest.raises((BrokenPipeError, ConnectionResetError)):
                 for _ in range(1000):
                     wire.send(b"and so on " * 6000)
+
+
+def test_a_client_that_resets_right_behind_its_octets_leaves_no_connection_to_the_server():
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        over = opaque_before("") | {"gatepost": {"workers": 1}}
+        over["backend behind"] = {"address": "127.0.0.1:%d" % listening.getsockname()[1]}
+        with library.Gatepost(over) as gate:
+            wire, worker = Wire(gate.port("remote")), gate.workers()[0]
+            os.kill(worker, signal.SIGSTOP)  # octets and reset are one event for it
+            wire.send(b"octets")
+            wire.reset()
+            os.kill(worker, signal.SIGCONT)
+            listening.settimeout(30)
+            connection, _ = listening.accept()
+            connection.settimeout(30)
+            with connection, contextlib.suppress(ConnectionResetError):
+                while connection.recv(100):
+                    pass
+            gate.wait_idle()
 
 
 def test_a_silent_client_is_plain_after_detect_wait(folder):
