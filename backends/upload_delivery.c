@@ -167,12 +167,14 @@ static int deliver_relayed(struct uploads *uploads, const struct upload_envelope
                               (int)settings->limits.smtp_reply_timeout_ms, &relay);
 
     if (r < 0)
-        return r;
+        return upload_refuse(uploads, reason, "TEMP", "the relay cannot be reached now");
     r = talk_to_relay(uploads, relay, &envelope->mail, trace, &reply);
     relay_client_close(relay);
     if (r == SMTP_REFUSED)
         return upload_refuse(uploads, reason, room[0] == '5' ? "PERM" : "TEMP", text_str(&reply));
-    return r < 0 ? r : UPLOAD_DONE;
+    if (r < 0)
+        return upload_refuse(uploads, reason, "TEMP", "the relay has broken off");
+    return UPLOAD_DONE;
 }
 
 /* Cuts the record of a whole upload into its parts. */

@@ -34,15 +34,24 @@ static void on_signal(int number)
 }
 
 /* The second one ends the program at once. */
+/* Not one that nohup(1) has us ignore. */
+static void catch_unless_ignored(int number, const struct sigaction *action)
+{
+    struct sigaction before;
+
+    if (sigaction(number, NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+        sigaction(number, action, NULL);
+}
+
 static void catch_signals(void)
 {
     const struct sigaction action = { .sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND };
     const struct sigaction again = { .sa_handler = on_signal };
     const struct sigaction ignore = { .sa_handler = SIG_IGN };
 
-    sigaction(SIGINT, &action, NULL);
+    catch_unless_ignored(SIGINT, &action);
     sigaction(SIGTERM, &action, NULL);
-    sigaction(SIGHUP, &action, NULL);
+    catch_unless_ignored(SIGHUP, &action);
     sigaction(SIGALRM, &again, NULL);
     sigaction(SIGPIPE, &ignore, NULL);
     sigaction(SIGXFSZ, &ignore, NULL); /* as a disk that is full */

@@ -429,10 +429,10 @@ int outbox_scan(struct outbox *outbox, const struct outbox_item **ret_items, siz
     int r;
 
     outbox_forget(outbox);
+    drain_watch(outbox);
     r = outbox_lock(outbox);
     if (r < 0)
         return r;
-    drain_watch(outbox);
     r = scan(outbox);
     if (r < 0) {
         outbox_unlock(outbox);

@@ -48,10 +48,25 @@ void report_tell(struct report *report, const char *format, ...)
     fputc('\n', stderr);
 }
 
+static bool is_known(const struct report *report, const char *file, const char *reason)
+{
+    for (size_t i = 0; i < report->refusal_count; i++) {
+        const struct report_refusal *known = &report->refusals[i];
+
+        if (known->file && known->reason && strcmp(known->file, file) == 0 &&
+            strcmp(known->reason, reason) == 0)
+            return true;
+    }
+    return false;
+}
+
 void report_refusal(struct report *report, const char *file, const char *reason)
 {
-    struct report_refusal *grown =
-        realloc(report->refusals, (report->refusal_count + 1) * sizeof(*grown));
+    struct report_refusal *grown;
+
+    if (is_known(report, file, reason)) /* it stays where it is, and every look finds it again */
+        return;
+    grown = realloc(report->refusals, (report->refusal_count + 1) * sizeof(*grown));
 
     report_tell(report, "%s will not be sent: %s", file, reason);
     if (!grown)

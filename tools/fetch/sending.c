@@ -109,6 +109,7 @@ void sending_rest(struct sending *sending)
         return;
     outbox_end(sending->outbox);
     outbox_unlock(sending->outbox);
+    sending->items = NULL;
     sending->count = 0;
     sending->resting = true;
 }

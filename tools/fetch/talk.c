@@ -291,14 +291,17 @@ static int look_at_outbox(struct fetch *fetch)
 
 static int be_idle(struct fetch *fetch)
 {
-    int r, watch = fetch->waiting ? sending_watch(&fetch->sending) : -1;
+    /* While uploads are under way the outbox must stay as it was listed: what comes is looked at in
+     * the next WAIT. */
+    bool idle = fetch->waiting && fetch->dialogue.state == DIALOGUE_WAITING;
+    int r, watch = idle ? sending_watch(&fetch->sending) : -1;
 
     if (fetch->mirror.group_count > 0) {
         r = local(fetch, mirror_commit(&fetch->mirror));
         return r < 0 ? r : dialogue_fill(&fetch->dialogue);
     }
     r = link_wait(fetch->link, dialogue_output(&fetch->dialogue).size > 0, watch,
-                  fetch->waiting ? WAIT_MS : SILENCE_MS);
+                  idle ? WAIT_MS : SILENCE_MS);
     if (r == 0)
         return cut(fetch, "it has said nothing for a long time");
     if (r > 0 && r & LINK_OTHER)
