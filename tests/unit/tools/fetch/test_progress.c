@@ -33,14 +33,14 @@ static void run(unsigned short columns, bool quiet, char shown[1024])
                         1); /* too soon for a line of their own, but for a slow machine */
     progress_clear(&progress);
     progress_clear(&progress);
-    assert_int_equal(write(slave, "end", 3), 3);
+    assert_int_equal(write(slave, "ready.", 6), 6);
     do {
         ssize_t r = read(terminal, shown + count, 1023 - count);
 
         assert_true(r > 0);
         count += (size_t)r;
         shown[count] = '\0';
-    } while (!strstr(shown, "end"));
+    } while (!strstr(shown, "ready."));
     close(slave);
     close(terminal);
 }
@@ -53,7 +53,7 @@ static void test_a_line_that_is_taken_off_again(void **state)
     setenv("TERM", "xterm", 1);
     run(80, false, shown);
     assert_int_equal(strncmp(shown, "\r\033[Ksending 1 of 2, 1.0 of 4.0 KiB", 34), 0);
-    assert_non_null(strstr(shown, "\r\033[Kend"));
+    assert_non_null(strstr(shown, "\r\033[Kready."));
     assert_null(strstr(shown, "\n"));
 }
 
@@ -66,7 +66,7 @@ static void test_a_narrow_terminal(void **state)
     run(20, false, shown);
     assert_int_equal(strncmp(shown, "\r\033[Ksending 1 of 2\r", 18), 0);
     run(14, false, shown);
-    assert_string_equal(shown, "\r\033[K\r\033[Kend");
+    assert_string_equal(shown, "\r\033[K\r\033[Kready.");
     run(0, false, shown); /* nobody has told its size */
     assert_non_null(strstr(shown, "1.0 of 4.0 KiB"));
 }
@@ -80,13 +80,13 @@ static void test_nothing_where_it_would_be_in_the_way(void **state)
     (void)state;
     setenv("TERM", "xterm", 1);
     run(80, true, shown);
-    assert_string_equal(shown, "end");
+    assert_string_equal(shown, "ready.");
     setenv("TERM", "dumb", 1);
     run(80, false, shown);
-    assert_string_equal(shown, "end");
+    assert_string_equal(shown, "ready.");
     unsetenv("TERM");
     run(80, false, shown);
-    assert_string_equal(shown, "end");
+    assert_string_equal(shown, "ready.");
     setenv("TERM", "xterm", 1);
     assert_int_equal(pipe(ends), 0);
     progress_init(&progress, ends[1], false);
