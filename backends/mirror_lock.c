@@ -17,10 +17,10 @@
 #define LOCK_NAME ".gatepost-mirrors.lock"
 
 /* How long an older session may take to make the deletion of what was acknowledged durable, before
- * it is killed (guessed). */
-#define TRY_NS       10000000
-#define TRIES        500
-#define TRIES_KILLED 100
+ * the newer one is told to come again (guessed). It is not killed: it may be waiting for the yes of
+ * a relay, and who asks the relay anew would double the message. */
+#define TRY_NS 10000000
+#define TRIES  500
 
 static struct flock place_of(struct span mirror)
 {
@@ -41,8 +41,8 @@ static int try_place(int file, struct flock place)
     return errno == EAGAIN || errno == EACCES ? -EBUSY : -errno;
 }
 
-/* Sends a signal to whoever has the place, if it still has it. */
-static void signal_holder(int file, struct flock place, int number)
+/* Tells whoever has the place to end, if it still has it. */
+static void end_holder(int file, struct flock place)
 {
     struct flock found = place;
     int process;
@@ -53,7 +53,7 @@ static void signal_holder(int file, struct flock place, int number)
     if (process < 0)
         return;
     if (fcntl(file, F_GETLK, &place) == 0 && place.l_type != F_UNLCK && place.l_pid == found.l_pid)
-        syscall(SYS_pidfd_send_signal, process, number, NULL, 0);
+        syscall(SYS_pidfd_send_signal, process, SIGTERM, NULL, 0);
     close(process);
 }
 
@@ -78,12 +78,8 @@ int mirror_lock_take(int folder, struct span mirror)
         return -errno;
     r = try_place(file, place);
     if (r == -EBUSY) {
-        signal_holder(file, place, SIGTERM);
+        end_holder(file, place);
         r = wait_for_place(file, place, TRIES);
-    }
-    if (r == -EBUSY) {
-        signal_holder(file, place, SIGKILL);
-        r = wait_for_place(file, place, TRIES_KILLED);
     }
     if (r < 0) {
         close(file);

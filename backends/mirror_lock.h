@@ -6,9 +6,8 @@
 #include "proxy/base/span.h"
 
 /* Takes the place of the mirror (16 hexadecimal digits) in the Maildir `folder`, from this
- * process's earlier holder if need be, which is told by SIGTERM to end and killed when it does not.
- * The descriptor that holds the place, or -errno
- * (-EBUSY: it cannot be had). */
+ * process's earlier holder if need be, which is told by SIGTERM to end. The descriptor that holds
+ * the place, or -errno; -EBUSY: the holder is not done yet, as with a relay that is slow. */
 int mirror_lock_take(int folder, struct span mirror);
 
 #endif

@@ -1,7 +1,9 @@
 """Remote Mail with kill -9 at every step: a session's process is killed before each call that changes the disk and before
 each reply, and what was promised holds: an upload is delivered once, nothing is lost that was not acknowledged, and no
 uid changes. What a power failure would leave, which no kill can show, is seen by the order of the calls."""
+import base64
 import shutil
+import threading
 
 import gatepost as library
 import proc
@@ -128,6 +130,37 @@ def test_r5_an_upload_to_a_relay_is_never_lost_and_doubled_only_between_its_yes_
         print("doubled:", doubled)
         assert "renameat 3" in doubled, "before the record"
         assert {place.split()[0] for place in doubled} <= {"renameat", "sendto"}, "and before what is said until then: QUIT"
+
+
+def test_a_relay_that_takes_long_is_not_asked_twice_because_the_link_was_cut_meanwhile():
+    """The newer session of the mirror waits for the older one, which waits for the relay's yes."""
+    folder, reached, go_on = library.make_folder(), threading.Event(), threading.Event()
+
+    def slow(wire, connection, line):
+        wire.send(b"354 Go on\r\n")
+        while wire.read_until(b"\r\n") != b".\r\n":
+            pass
+        connection.messages.append(line)
+        reached.set()
+        assert go_on.wait(60)
+        return b"250 2.0.0 Queued"
+
+    with Backend(folder / "relay.sock", smtp_script(relay=True, answers={b"DATA": slow})) as relay:
+        (folder / "relay.sock").chmod(0o777)
+        with library.Gatepost(sections({"mailstore": {"relay": f"unix:{folder}/relay.sock"}})) as gate:
+            id = upload_id()
+            with Remote(gate) as first:
+                first.login()
+                first.wire.send(push_octets(id, b"Subject: once\r\n\r\nonce\r\n", ["a@elsewhere.example"]))
+                assert reached.wait(30)
+            with Remote(gate) as second:
+                plain = base64.b64encode(f"\0{library.USER}\0{library.PASSWORD}".encode()).decode()
+                assert second.ask("AUTH PLAIN", plain).startswith("- [TEMP] ")
+            go_on.set()
+            with Remote(gate) as third:
+                third.login()
+                assert third.ask("HAVE", id) == f"+ HAVE {id} DONE"
+        assert sum(len(connection.messages) for connection in relay.connections) == 1
 
 
 def shown(gate):
