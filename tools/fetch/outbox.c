@@ -214,6 +214,10 @@ int outbox_begin(struct outbox *outbox, size_t index, uint64_t offset)
         return -EINVAL;
     entry = outbox->origins[index].entry;
     fd = outbox_open_entry(outbox, entry);
+    if (fd >= 0 && outbox_is_withdrawn(entry->path)) { /* since the scan */
+        close(fd);
+        fd = -ENOENT;
+    }
     if (fd < 0)
         return fd;
     r = entry->recorded ? 0 : outbox_write_record(outbox, entry);

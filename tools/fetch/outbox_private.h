@@ -58,6 +58,9 @@ int outbox_lock(struct outbox *outbox);
  * right then. A descriptor or -errno. */
 int outbox_open_entry(struct outbox *outbox, struct outbox_entry *entry);
 
+/* Has its user flagged it as a draft, or as trashed? */
+bool outbox_is_withdrawn(const char *name);
+
 int outbox_write_record(struct outbox *outbox, struct outbox_entry *entry);
 
 /* Moves the message to .Failed, and then removes its record. */

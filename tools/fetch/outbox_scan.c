@@ -234,11 +234,11 @@ static int examine(struct outbox *outbox, struct outbox_entry *entry)
 
 /* ---- a scan ---- */
 
-static const char *flags_of(const char *name)
+bool outbox_is_withdrawn(const char *name)
 {
     const char *flags = strstr(name, ":2,");
 
-    return flags ? flags + 3 : "";
+    return flags && strpbrk(flags + 3, "DT");
 }
 
 static char *escaped(const char *name)
@@ -281,7 +281,7 @@ static int list_place(struct outbox *outbox, const char *place)
     }
     while (r == 0 && (errno = 0, found = readdir(listing)))
         if (found->d_name[0] != '.' && found->d_name[0] != ':' &&
-            !strpbrk(flags_of(found->d_name), "DT"))
+            !outbox_is_withdrawn(found->d_name))
             r = add_entry(outbox, place, found->d_name);
     if (r == 0 && errno != 0)
         r = -errno;

@@ -344,7 +344,8 @@ bool sending_more(struct sending *sending)
 
     if (!splits && !sending->stale && !sending->resting)
         return sending_any(sending);
-    if (splits && carry_out_split(sending) < 0) /* it stays, and is refused again */
+    if ((!splits || carry_out_split(sending) >= 0) && scan(sending) == 0)
         return sending_any(sending);
-    return scan(sending) == 0 && sending_any(sending);
+    snprintf(sending->later, sizeof(sending->later), "the outbox cannot be read or written now");
+    return false;
 }
