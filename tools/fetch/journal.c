@@ -12,11 +12,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define FILE_NAME  "journal"
-#define FILE_TEMP  "journal.new"
-#define FIRST_LINE "gatepost-fetch 1\n"
-#define LINE_MAX_  (2 + 2 * (REMOTE_UID_MAX + 1) + REMOTE_DIGEST_MAX + 1 + JOURNAL_NAME_MAX + 1)
-#define BYTES_MAX  (1L << 30) /* what is longer is no journal of ours (guessed) */
+#define RESERVED_OCTETS 4096 /* more than any line */
+#define FILE_NAME       "journal"
+#define FILE_TEMP       "journal.new"
+#define FIRST_LINE      "gatepost-fetch 1\n"
+#define LINE_MAX_       (2 + 2 * (REMOTE_UID_MAX + 1) + REMOTE_DIGEST_MAX + 1 + JOURNAL_NAME_MAX + 1)
+#define BYTES_MAX       (1L << 30) /* what is longer is no journal of ours (guessed) */
 
 /* ---- lines ---- */
 
@@ -249,6 +250,14 @@ int journal_sync(struct journal *journal)
     int r = journal_write(journal);
 
     return r == 0 && fdatasync(journal->fd) < 0 ? -errno : r;
+}
+
+int journal_reserve(struct journal *journal)
+{
+    if (fallocate(journal->fd, FALLOC_FL_KEEP_SIZE, (off_t)journal->size, RESERVED_OCTETS) == 0 ||
+        errno == EOPNOTSUPP || errno == ENOSYS)
+        return 0;
+    return -errno;
 }
 
 static int write_anew(struct journal *journal, int fd)

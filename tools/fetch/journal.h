@@ -60,6 +60,9 @@ int journal_add(struct journal *journal, const struct journal_record *record);
 /* Writes what is held; where that fails, the file is as before. 0 or -errno. */
 int journal_write(struct journal *journal);
 
+/* Room on the disk for the next line, where what it tells of cannot be undone. 0 or -errno. */
+int journal_reserve(struct journal *journal);
+
 /* Writes it, and makes all of the file durable. */
 int journal_sync(struct journal *journal);
 

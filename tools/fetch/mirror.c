@@ -330,6 +330,8 @@ static int deliver_one(struct mirror *mirror, const struct mirror_whole *whole)
 {
     int r = lseek(whole->fd, 0, SEEK_SET) < 0 ? -errno : 0;
 
+    if (r == 0) /* a full disk must not have it handed over by every run */
+        r = journal_reserve(&mirror->journal);
     if (r == 0)
         r = mirror->options.deliver(mirror->options.context, whole->fd);
     if (r == 0)

@@ -66,6 +66,7 @@ static int move_to_sent(struct outbox *outbox, struct outbox_entry *entry)
 /* Where every part has its answer the message leaves the outbox, and then its record. */
 int outbox_finish(struct outbox *outbox, struct outbox_entry *entry)
 {
+    struct record now = { .octets = 0 };
     bool failed = false;
     int fd, r;
 
@@ -77,7 +78,10 @@ int outbox_finish(struct outbox *outbox, struct outbox_entry *entry)
     fd = outbox_open_entry(outbox, entry); /* where is it now? */
     if (fd == -ENOENT)
         return record_remove(outbox->state, entry->base);
+    r = fd < 0 ? fd : outbox_measure(fd, entry->record.added, &now);
     outbox_close_one(fd);
+    if (r == 0 && strcmp(now.source, entry->record.source) != 0) /* written anew meanwhile */
+        return record_remove(outbox->state, entry->base);
     if (failed)
         return outbox_move_to_failed(outbox, entry, "the other recipients have it; see above");
     r = outbox->sent < 0 ? folder_remove(outbox->folder, entry->path) : move_to_sent(outbox, entry);

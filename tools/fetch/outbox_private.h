@@ -58,6 +58,10 @@ int outbox_lock(struct outbox *outbox);
  * right then. A descriptor or -errno. */
 int outbox_open_entry(struct outbox *outbox, struct outbox_entry *entry);
 
+/* Reads all of a message with the record's added fields, for its octets and digests. `fd` stays the
+ * caller's. */
+int outbox_measure(int fd, const char *added, struct record *ret_measured);
+
 /* Has its user flagged it as a draft, or as trashed? */
 bool outbox_is_withdrawn(const char *name);
 

@@ -106,8 +106,7 @@ static int compose(struct outbox_entry *entry, const struct outbox *outbox,
     return 0;
 }
 
-/* Reads it all with the record's added fields. `fd` is the caller's. */
-static int measure(int fd, const char *added, struct record *ret_measured)
+int outbox_measure(int fd, const char *added, struct record *ret_measured)
 {
     int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3), r;
     struct source *source;
@@ -139,13 +138,13 @@ static int settle(struct outbox *outbox, struct outbox_entry *entry, int fd,
                   const struct envelope *envelope, time_t when)
 {
     struct record measured = { .octets = 0 };
-    int r = entry->recorded ? measure(fd, entry->record.added, &measured) : 0;
+    int r = entry->recorded ? outbox_measure(fd, entry->record.added, &measured) : 0;
 
     if (r < 0 || (entry->recorded && is_same(&measured, &entry->record)))
         return r;
     r = compose(entry, outbox, envelope, when);
     if (r == 0)
-        r = measure(fd, entry->record.added, &measured);
+        r = outbox_measure(fd, entry->record.added, &measured);
     if (r < 0)
         return r;
     entry->record.octets = measured.octets;

@@ -592,6 +592,28 @@ static void test_a_file_that_moves_or_goes(void **state)
     outbox_close(outbox);
 }
 
+static void test_what_its_user_takes_back_or_writes_anew_meanwhile(void **state)
+{
+    struct outbox *outbox = open_plain();
+    char room[ROOM];
+
+    (void)state;
+    put("cur/1:2,S", TEXT);
+    scan_one(outbox);
+    assert_int_equal(rename(below("out/cur/1:2,S"), below("out/cur/1:2,ST")), 0);
+    assert_int_equal(outbox_begin(outbox, 0, 0), -ENOENT);
+    assert_int_equal(unlink(below("out/cur/1:2,ST")), 0);
+
+    put("new/2", TEXT);
+    scan_one(outbox);
+    assert_true(read_item(outbox, 0, 0, 100, room) > 0);
+    put("new/2", TEXT "and more\n");
+    assert_int_equal(outbox_done(outbox, 0), 0);
+    assert_true(is_there("out/new/2")); /* nobody has sent this one */
+    assert_false(scan_one(outbox)->begun);
+    outbox_close(outbox);
+}
+
 static void test_an_outbox_is_neither_the_mailbox_nor_what_was_sent(void **state)
 {
     struct outbox_options rows[] = { { .sent = below("out/") }, { .maildir = below("./out") } };
@@ -829,6 +851,7 @@ int main(void)
         TEST(test_a_file_that_changes_while_it_is_read),
         TEST(test_a_file_that_grows_in_the_middle),
         TEST(test_a_file_that_moves_or_goes),
+        TEST(test_what_its_user_takes_back_or_writes_anew_meanwhile),
         TEST(test_an_outbox_is_neither_the_mailbox_nor_what_was_sent),
         TEST(test_another_account_must_finish_what_it_has_begun),
         TEST(test_a_damaged_record),
