@@ -12,6 +12,7 @@ import gatepost as library
 import proc
 from backend import Backend, pop3_script, smtp_script
 from certificates import HOSTNAME, client_context
+from farm import SMTP, Server, behind
 from wire import Wire, pop3_session, smtp_session
 
 MAIL, RCPT = b"MAIL FROM:<bert@example.org>", f"RCPT TO:<{library.USER}>".encode()
@@ -427,10 +428,11 @@ def test_rule_15_the_servers_own_421_is_passed_on(folder):
 
 @pytest.mark.parametrize("banner", ["421 4.3.2 too busy", "554 5.3.2 No service"])
 def test_rule_8_a_server_that_refuses_the_session_is_the_answer_to_the_command(folder, banner):
-    with in_front_of(folder / "s.sock", gatepost={"workers": "1"}) as gate, Wire(gate.port("smtp")) as wire:
-        with Backend(folder / "s.sock", smtp_script()):
+    with Server(folder / "s.sock", smtp_script()) as server, behind(SMTP, [server]) as gate:
+        with Wire(gate.port("smtp")) as wire:
             smtp_session(wire)
-        with Backend(folder / "s.sock", smtp_script(banner=banner)):
+            server.wait_quiet()  # or a dialogue of learning is refused
+            server.act = smtp_script(banner=banner)
             wire.command(MAIL, banner)
             assert wire.at_eof()
 
