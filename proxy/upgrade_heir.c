@@ -109,20 +109,31 @@ static void former_ended(uv_poll_t *poll, int status, int events)
     upgrade_close_channel(&supervisor->upgrade.former_fd, &supervisor->upgrade.former_poll);
 }
 
+/* Who made the channel; -1: nobody knows. */
+static pid_t maker_of(int channel)
+{
+    struct ucred maker;
+    socklen_t size = sizeof(maker);
+
+    return getsockopt(channel, SOL_SOCKET, SO_PEERCRED, &maker, &size) < 0 ? -1 : maker.pid;
+}
+
 /* For the operator: it has sessions that are not ours. Where it cannot be watched, nothing is said
- * of it. */
+ * of it. It may have died by now: then we are another's child, init's for one, who must not be
+ * taken for it, and its number may be anybody's. While it is our parent, the number is its own. */
 static void watch_former(struct supervisor *supervisor)
 {
     struct upgrade *upgrade = &supervisor->upgrade;
-    pid_t parent = getppid();
+    pid_t former = maker_of(upgrade->before);
 
-    upgrade->former_fd = (int)syscall(SYS_pidfd_open, parent, 0);
+    upgrade->former_fd = (int)syscall(SYS_pidfd_open, former, 0);
     if (upgrade->former_fd < 0)
         return;
-    if (upgrade_open_poll(supervisor, upgrade->former_fd, former_ended, &upgrade->former_poll) < 0)
+    if (getppid() != former ||
+        upgrade_open_poll(supervisor, upgrade->former_fd, former_ended, &upgrade->former_poll) < 0)
         upgrade_close_channel(&upgrade->former_fd, &upgrade->former_poll);
     else
-        upgrade->former = parent;
+        upgrade->former = former;
 }
 
 static int inherit(struct supervisor *supervisor, int channel, size_t from_manager)

@@ -291,6 +291,33 @@ def test_a_new_process_whose_predecessor_is_killed_serves_alone():
         gate.remove()
 
 
+# Becomes gatepost when it is no longer the child of that process.
+LATE = """#!/bin/sh
+parent() { read -r _ _ _ number _ < /proc/$$/stat; echo "$number"; }
+while [ "$(parent)" = %d ]; do sleep 0.1; done
+exec %s "$@"
+"""
+
+
+def test_a_new_process_whose_predecessor_was_killed_before_it_could_look_takes_nobody_for_it():
+    gate = Upgradable()
+    gate.start()
+    old = gate.process
+    try:
+        gate.install("proxy/gatepost", (LATE % (old.pid, library.PROXY)).encode())
+        pid = gate.begin_upgrade()
+        old.kill()
+        old.wait()
+        gate.adopt(pid)
+        gate.wait_for_log("ready:", 60, count=2)
+        status = Ctl(gate).json("status")
+        assert status["pid"] == pid and "former_pid" not in status
+        gate.stop()
+    finally:
+        gate.stop(check=False)
+        gate.remove()
+
+
 # asked for by gatepostctl
 
 
