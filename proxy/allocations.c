@@ -11,6 +11,12 @@
 static struct stats nobodys;
 static struct stats *counts = &nobodys;
 
+/* Not stats_count(), which is for counters of one thread: libuv's pool takes memory, too. */
+static void count(_Atomic uint64_t *counter)
+{
+    atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
+}
+
 /* --- our own calls: ld(1), --wrap --- */
 
 void *__real_malloc(size_t size);
@@ -24,25 +30,25 @@ char *__wrap_strdup(const char *text);
 
 void *__wrap_malloc(size_t size)
 {
-    stats_count(&counts->allocations);
+    count(&counts->allocations);
     return __real_malloc(size);
 }
 
-void *__wrap_calloc(size_t count, size_t size)
+void *__wrap_calloc(size_t number, size_t size)
 {
-    stats_count(&counts->allocations);
-    return __real_calloc(count, size);
+    count(&counts->allocations);
+    return __real_calloc(number, size);
 }
 
 void *__wrap_realloc(void *memory, size_t size)
 {
-    stats_count(&counts->allocations);
+    count(&counts->allocations);
     return __real_realloc(memory, size);
 }
 
 char *__wrap_strdup(const char *text)
 {
-    stats_count(&counts->allocations);
+    count(&counts->allocations);
     return __real_strdup(text);
 }
 
@@ -51,14 +57,14 @@ char *__wrap_strdup(const char *text)
 static void *openssl_malloc(size_t size, const char *file, int line)
 {
     (void)file, (void)line;
-    stats_count(&counts->allocations_openssl);
+    count(&counts->allocations_openssl);
     return __real_malloc(size);
 }
 
 static void *openssl_realloc(void *memory, size_t size, const char *file, int line)
 {
     (void)file, (void)line;
-    stats_count(&counts->allocations_openssl);
+    count(&counts->allocations_openssl);
     return __real_realloc(memory, size);
 }
 

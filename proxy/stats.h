@@ -44,6 +44,7 @@ struct stats {
     STATS_COUNTERS(STATS_MEMBER)
 } __attribute__((aligned(64))); /* no two workers write the same cache line */
 
+/* For the thread of the loop alone. */
 static inline void stats_add(_Atomic uint64_t *counter, uint64_t count)
 {
     atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + count,
