@@ -254,8 +254,9 @@ static int begin(struct learn *learn)
     if (size < 0)
         return (int)size;
     if (size > 0 && (stream_write(&learn->stream, span_of(header, (size_t)size)) < 0 ||
-                     stream_flush(&learn->stream) < 0))
-        return -EPIPE;
+                     stream_flush(&learn->stream) < 0) &&
+        backend->settings->tls == BACKEND_TLS_IMPLICIT)
+        return -EPIPE; /* otherwise it has left already, and why may be read all the same */
     if (backend->settings->tls == BACKEND_TLS_IMPLICIT)
         return start_tls(learn);
     return stream_read(&learn->stream, 0);

@@ -322,6 +322,12 @@ void connect_start(struct session *session)
 
 /* -- events -- */
 
+/* Does it greet before we have to be understood? */
+static bool server_speaks_first(const struct session *session)
+{
+    return session->target->settings->tls != BACKEND_TLS_IMPLICIT && !opaque(session);
+}
+
 static int tell_identity(struct session *session)
 {
     unsigned char header[IDENTITY_ROOM];
@@ -359,10 +365,10 @@ void connect_up(struct session *session)
         session_abort(session, false, "the client is gone");
         return;
     }
-    if (r < 0) {
+    if (r < 0 && !server_speaks_first(session)) {
         failed(session, r, "cannot be written to");
         return;
-    }
+    } /* or else it has left already; what it said is read, and may be no more than that it is busy */
     if (session->target->settings->tls == BACKEND_TLS_IMPLICIT) {
         if (start_tls(session) < 0)
             failed(session, -ENOMEM, "cannot be reached by TLS");

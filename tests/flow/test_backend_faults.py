@@ -5,6 +5,8 @@ import pytest
 import gatepost as library
 from backend import Backend, pop3_script, smtp_script
 from certificates import client_context
+from farm import POP3, SMTP, Server, behind, outages, wait_served
+from strike import traced
 from wire import Wire, smtp_session
 
 
@@ -46,6 +48,23 @@ def test_a_server_that_accepts_and_says_nothing_is_421_within_connect_timeout(fo
     with Backend(folder / "s.sock", mute), in_front_of(folder / "s.sock") as gate:
         assert refused_smtp(gate).startswith(b"421 4.4.1")
         gate.wait_for_log("does not answer")
+
+
+@pytest.mark.parametrize("kind, words", [(SMTP, b"421 4.3.2 busy"), (POP3, b"-ERR [SYS/TEMP] busy")], ids=str)
+def test_rule_8_a_server_that_is_busy_and_gone_before_it_hears_who_comes_is_no_outage(folder, kind, words):
+    def busy(wire, connection):
+        wire.send(words + b"\r\n")
+
+    with Server(folder / "a.sock", kind.script("a", proxy=True)) as a, behind(kind, [a], identity="proxy-v2") as gate:
+        wait_served(gate, kind, "a")
+        a.wait_quiet()
+        a.act = busy
+        for worker in gate.workers():
+            with traced(worker, "-e", "trace=write,writev", "-e", "inject=write,writev:delay_enter=200000"):
+                assert kind.refused(gate) == words
+        a.act = kind.script("a", proxy=True)
+        assert kind.served_by(gate) == "a"
+        assert outages(gate) == ([], [])
 
 
 @pytest.mark.parametrize("words", [b"GET / HTTP/1.0\r\n", b"\0\0\0\0\r\n", b"220-a\r\n" * 11, b"2" * 5000])
