@@ -250,15 +250,15 @@ static int begin(struct learn *learn)
     unsigned char header[IDENTITY_ROOM];
     long size =
         identity_write_learning(backend->settings->identity, learn->tls, header, sizeof(header));
+    bool told;
 
     if (size < 0)
         return (int)size;
-    if (size > 0 && (stream_write(&learn->stream, span_of(header, (size_t)size)) < 0 ||
-                     stream_flush(&learn->stream) < 0) &&
-        backend->settings->tls == BACKEND_TLS_IMPLICIT)
-        return -EPIPE; /* otherwise it has left already, and why may be read all the same */
+    told = size == 0 || (stream_write(&learn->stream, span_of(header, (size_t)size)) >= 0 &&
+                         stream_flush(&learn->stream) >= 0);
     if (backend->settings->tls == BACKEND_TLS_IMPLICIT)
-        return start_tls(learn);
+        return told ? start_tls(learn) : -EPIPE;
+    /* A server that could not be told has left already; why may be read all the same. */
     return stream_read(&learn->stream, 0);
 }
 

@@ -368,7 +368,7 @@ void connect_up(struct session *session)
     if (r < 0 && !server_speaks_first(session)) {
         failed(session, r, "cannot be written to");
         return;
-    } /* or else it has left already; what it said is read, and may be no more than that it is busy */
+    } /* or else it has left already: what it said is read, and may be that it is busy */
     if (session->target->settings->tls == BACKEND_TLS_IMPLICIT) {
         if (start_tls(session) < 0)
             failed(session, -ENOMEM, "cannot be reached by TLS");
