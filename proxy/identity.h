@@ -20,7 +20,9 @@ long identity_write(enum identity kind, const struct stream *client, const struc
  * or not. Its size, or 0. */
 long identity_write_learning(enum identity kind, bool tls, unsigned char *into, size_t room);
 
-/* The addresses alone: of the client, and of what it connected to. 0 or -errno. */
+/* The addresses alone: of the client, and of what it connected to. 0 or -errno. The socket is asked
+ * each time, though its addresses stay the same: one that the client has reset has no peer any
+ * more, and no server need be bothered with it. */
 int identity_addresses(const struct stream *client, const struct origin *origin,
                        struct sockaddr_storage *ret_client,
                        struct sockaddr_storage *ret_destination);
