@@ -118,6 +118,12 @@ void backend_stop_waiting(struct backend_waiter *waiter);
  * `trusts_us`. */
 bool backend_shut(const struct backend *backend);
 
+/* For the operator: the settings that end it, of ours or of the server's. */
+#define BACKEND_SHUT_CURE                                                                          \
+    "tell the server who the client is (identity = proxy-v2 or xclient), or let the service that " \
+    "we reach relay for nobody's address: Postfix by -o mynetworks= there, Exim by an empty "      \
+    "relay_from_hosts, OpenSMTPD without 'from local' (the default) in its rules that relay"
+
 /* --- for one session --- */
 
 /* The address to try next: in service, not in the mask `tried`, and rather one that can do what was

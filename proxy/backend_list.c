@@ -121,14 +121,12 @@ static void note_relay_test(struct backend_address *address, bool tls, bool open
     address->backend->common[false].mask = address->backend->common[true].mask = 0;
     address_text(&address->to, where);
     if (open_relay && !before)
-        log_line(
-            LOG_LEVEL_ERROR,
-            "backend %s (%s) relays mail of strangers for anybody who comes through us: %s. "
-            "Postfix: set -o mynetworks= on that service, or let it learn the client's address "
-            "(identity = xclient or proxy-v2)",
-            backend_name(address), where,
-            address->backend->settings->trusts_us ? "trusts_us = yes keeps it open"
-                                                  : "it gets no mail");
+        log_line(LOG_LEVEL_ERROR,
+                 "backend %s (%s) relays mail of strangers for anybody who comes through us: %s. "
+                 "The cure: " BACKEND_SHUT_CURE,
+                 backend_name(address), where,
+                 address->backend->settings->trusts_us ? "trusts_us = yes keeps it open"
+                                                       : "it gets no mail");
     if (before && !backend_relays(address))
         log_line(LOG_LEVEL_NOTICE, "backend %s (%s) passes the relay test now",
                  backend_name(address), where);

@@ -276,9 +276,7 @@ static void put_relay_test(struct report *report, const struct backend_address *
              meant ? "FAILED: it relays for anybody who comes through here, and trusts_us = yes "
                      "keeps the gate open"
                    : "FAILED: it relays for anybody who comes through here, so it gets no mail");
-    put_line(report->out, "to cure it",
-             "identity = xclient or proxy-v2, so that it learns who the client is; or, for "
-             "Postfix, -o mynetworks= on that service");
+    put_line(report->out, "to cure it", BACKEND_SHUT_CURE);
     if (!meant)
         put_line(report->out, "", "(trusts_us = yes would open the gate as it is)");
     report->bad += !meant;
