@@ -44,12 +44,14 @@
  *                        detect.c, hints.c, limits.c, capabilities.c, message_scan.c   pure
  *                        stream.c, tls.c, tls_*.c, tickets.c   octets, TLS
  *                        stats.h                its counters; allocations.c
- *   the check            probe.c                -t --probe: asks every server; probe_report.c
+ *   the check            check_user.c           -t: as whom
+ *                        probe.c                -t --probe: asks every server; probe_report.c
  *   shared by both       base/                  spans, text, log, bundle, start of a child
  *
  * Exit codes are those of sysexits.h (supervisor.h): 64 usage, 69 port in use, 78 configuration. */
 #include <argp.h>
 #include <fcntl.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,6 +66,7 @@
 #include "proxy/base/child.h"
 #include "proxy/base/err.h"
 #include "proxy/base/log.h"
+#include "proxy/check_user.h"
 #include "proxy/configuration.h"
 #include "proxy/probe.h"
 #include "proxy/server.h"
@@ -206,12 +209,31 @@ static int probe(const struct configuration *configuration)
     return r < 0 ? EX_OSERR : r > 0 ? EX_UNAVAILABLE : EX_OK;
 }
 
+/* Before anything is read: what the Gatepost that runs may not read shall be told. */
+static void become_who_reads(const char *path)
+{
+    const struct passwd *entry;
+    uid_t uid;
+    int r = check_user_become(path, &uid);
+
+    if (r < 0)
+        fprintf(stderr,
+                "gatepost: checked as root, not as the user of the Gatepost that runs: %s\n",
+                err_text(r));
+    if (r != CHECK_USER_CHANGED)
+        return;
+    entry = getpwuid(uid);
+    fprintf(stderr, "gatepost: checked as user %s (%u), as whom Gatepost runs\n",
+            entry ? entry->pw_name : "without a name", (unsigned)uid);
+}
+
 static int check(const char *path, bool with_probe)
 {
     struct diagnostics diagnostics;
     struct configuration configuration;
     int r, code = EX_CONFIG;
 
+    become_who_reads(path);
     diagnostics_init(&diagnostics);
     r = configuration_load(path, NULL, &diagnostics, &configuration);
     diagnostics_print(&diagnostics, stderr);

@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -206,6 +207,51 @@ def test_what_only_root_could_do_is_told_to_a_service_of_another_user():
     assert "groups: games has no effect" in result.stderr and "SupplementaryGroups=" in result.stderr
     assert "groups: adm" not in result.stderr, "that one was given"
     assert "mail_user = mail has no effect" in result.stderr and "embedded.conf" in result.stderr
+
+
+def check(gate, *prefix):
+    """gatepost -t, with what a restart or a reload would read."""
+    return subprocess.run([*prefix, library.PROXY, "-t", "-c", gate.ini], env=gate.environment, capture_output=True, text=True,
+                          timeout=60)
+
+
+def test_root_checks_what_the_user_of_the_service_that_runs_can_read():
+    as_nobody = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--groups=adm,games")
+    told = "gatepost: checked as user nobody (65534), as whom Gatepost runs\n"
+    gate = library.Gatepost({"gatepost": {"mail_user": "nobody"}}, users=())
+    try:
+        subprocess.run(["chown", "-R", "nobody:nogroup", gate.folder], check=True)
+        gate.prefix = as_nobody
+        gate.start()
+        good = check(gate)
+        assert (good.returncode, good.stderr.count(told)) == (0, 1)
+        key = gate.folder / "roots.key"
+        key.write_bytes((gate.folder / "key.pem").read_bytes())
+        key.chmod(0o640)
+        gate.sections["tls default"]["key"] = key
+        gate.write_ini()
+        bad = check(gate)
+        assert bad.returncode == 78 and told in bad.stderr
+        assert "it belongs to root:root, mode 0640" in bad.stderr
+        assert Ctl(gate)("reload").returncode == 78
+        shutil.chown(key, "root", "games")
+        assert check(gate).returncode == 0, "one of the groups of the service"
+        theirs = check(gate, *as_nobody)
+        assert theirs.returncode == 0 and told not in theirs.stderr
+        shutil.chown(key, "root", "root")
+        gate.stop()
+        alone = check(gate)
+        assert alone.returncode == 0 and told not in alone.stderr, "nobody runs it, so it is root who would"
+    finally:
+        gate.stop(check=False)
+        gate.remove()
+
+
+def test_root_checks_as_root_where_gatepost_runs_as_root():
+    with library.Gatepost(users=()) as gate:
+        (gate.folder / "key.pem").chmod(0o600)
+        result = check(gate)
+        assert result.returncode == 0 and "checked as" not in result.stderr
 
 
 # what the manager is told
