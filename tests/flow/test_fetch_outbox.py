@@ -1,12 +1,17 @@
 """What stands in an outbox is delivered exactly once, whole, to whom it names, and nobody learns of the blind copies: over
 kills between any two system calls, two runs at once, and the odd things that mail programs write."""
 import collections
+import json
 import re
+import signal
+import threading
 
 import gatepost as library
+import proc
 import pytest
 from backend import Backend, smtp_script
 from fetch import DATA, OK, TEMPFAIL, USAGE, Site
+from liar import Liar
 from remote import sections
 
 ANNA, BERT, CLEO, DORA = library.USER, *(f"{name}@gatepost.test" for name in ("bert", "cleo", "dora"))
@@ -127,6 +132,53 @@ def test_what_has_come_is_never_sent(gate, site, more):
     result = site.run(gate, gate.port("remote"), more[0], site.folder / more[1], tls=False)
     assert result.returncode == USAGE and "must be another folder" in result.stderr, result.words
     assert gate.messages(BERT) == []
+
+
+class Slow(Liar):
+    """A server that waits, and says its first DONE while the client is stopped and `meanwhile()` is done."""
+
+    def __init__(self, meanwhile):
+        super().__init__()
+        self.pushed, self.waiting, self.waited = [], False, threading.Event()
+        self.meanwhile, self.client = meanwhile, None
+
+    def answer_wait(self, wire, words):
+        self.waiting = True
+        self.waited.set()
+        return b""
+
+    def answer_push(self, wire, words):
+        ended, self.waiting = b"+ NONE\r\n" if self.waiting else b"", False  # PUSH ends WAIT
+        answer = ended + super().answer_push(wire, words)
+        self.pushed.append(words[1])
+        if len(self.pushed) > 1:
+            return answer
+        for send, state in ((0, "S"), (signal.SIGSTOP, "T")):
+            self.client.send_signal(send)
+            proc.wait_until(lambda: proc.status(self.client.pid)["State"][0] == state, 30, f"a client in state {state}")
+        self.meanwhile()
+        wire.send(answer)
+        self.client.send_signal(signal.SIGCONT)
+        return b""
+
+
+@pytest.mark.parametrize("first", ["before it runs", "while it waits"])
+def test_what_is_put_in_while_uploads_run_goes_up_behind_them(site, first):
+    for part in ("new", "cur", "tmp"):
+        (site.outbox / part).mkdir(parents=True)
+    server = Slow(lambda: site.put(BODY, [CLEO]))
+    if first == "before it runs":
+        site.put(BODY, [BERT])
+    with Backend(0, server) as backend:
+        server.client = site.start(None, backend.port, "--watch", "--json", tls=False, host="127.0.0.1")
+        if first == "while it waits":
+            assert server.waited.wait(30)
+            site.put(BODY, [BERT])
+        proc.wait_until(lambda: len(server.pushed) == 2 and site.unsent() == {} and server.waiting, 30, "both")
+        server.client.terminate()
+        said = json.loads(server.client.communicate(timeout=60)[0])
+    assert (server.client.returncode, said["connections"], said["sent"]["messages"]) == (OK, 1, 2), said
+    assert len(set(server.pushed)) == 2, "and each once"
 
 
 def traced(site, gate, *more, kill_at=None, log="/dev/null"):

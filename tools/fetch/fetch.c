@@ -316,6 +316,8 @@ static void run(struct fetch *fetch, struct span password)
         return;
     if (open_outbox(fetch) != EX_OK)
         return;
+    if (fetch->options->watch) /* before the first look: what is put in behind that is told */
+        sending_watch(&fetch->sending);
     fetch->facts = (struct dialogue_facts){
         .agent = "gatepost-fetch/" GATEPOST_VERSION,
         .mirror = fetch->mirror.id,

@@ -33,7 +33,6 @@ static void on_signal(int number)
     alarm(1); /* one that comes just before a wait begins would not end it */
 }
 
-/* The second one ends the program at once. */
 /* Not one that nohup(1) has us ignore. */
 static void catch_unless_ignored(int number, const struct sigaction *action)
 {
@@ -43,6 +42,7 @@ static void catch_unless_ignored(int number, const struct sigaction *action)
         sigaction(number, action, NULL);
 }
 
+/* The second one ends the program at once. */
 static void catch_signals(void)
 {
     const struct sigaction action = { .sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND };
