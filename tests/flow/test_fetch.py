@@ -39,6 +39,7 @@ class Local:
     """A local Maildir and the program that fills it."""
 
     def __init__(self, gate, folder):
+        folder.mkdir(exist_ok=True)
         self.gate, self.folder, self.maildir = gate, folder, folder / "Maildir"
         self.environment = {**gate.environment, **library.sanitizer_environment(folder)}
 
@@ -237,18 +238,40 @@ def test_a_large_message_that_has_to_wait_holds_up_nothing_else(tmp_path):
         assert outbox_names(local) == ["1.large.test"]
 
 
+def test_a_message_that_another_account_must_finish_waits_and_nothing_is_wrong(tmp_path):
+    with library.Gatepost(sections({"mailstore": {"push_quota": "2MiB"}}), users=(library.USER, OTHER)) as gate:
+        local, other = Local(gate, tmp_path), Local(gate, tmp_path / "other")
+        put(local, BODY + (b"y" * 70 + b"\r\n") * 60000, [OTHER], name="1.large.test")
+        local.run("-o", local.folder / "outbox", code=TEMPFAIL)
+        good = put(local, BODY, [library.USER], sender=OTHER)
+        result = other.run("-o", local.folder / "outbox", "--json", user=OTHER, code=OK)
+        said = json.loads(result.stdout)
+        words = f"it was begun for {library.USER}@localhost, who must finish it"
+        assert said["waiting"] == [{"file": "1.large.test", "reason": words}] and said["refused"] == []
+        assert f"1.large.test waits: {words}" in result.stderr
+        assert bodies(gate, library.USER) == [good], "held up by nothing"
+        assert outbox_names(local) == ["1.large.test"]
+        with watching(other, "-v", "-o", local.folder / "outbox", user=OTHER) as process:
+            for number in (1, 2):
+                put(local, BODY, [library.USER], sender=OTHER)
+                proc.wait_until(lambda: len(bodies(gate, library.USER)) == 1 + number, 30, "what goes up")
+            process.send_signal(signal.SIGTERM)
+            assert process.communicate(timeout=60)[1].count(" waits: ") == 1, "told once"
+
+
 # waiting
 
 @contextlib.contextmanager
-def watching(local, *more):
-    process = subprocess.Popen(local.command("--watch", *more), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+def watching(local, *more, **how):
+    process = subprocess.Popen(local.command("--watch", *more, **how), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                stderr=subprocess.PIPE, text=True, env=local.environment, cwd=local.folder)
     process.stdin.write(library.PASSWORD + "\n")
     process.stdin.flush()
     try:
         yield process
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=60)
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=60)
     finally:
         process.kill()
         process.wait()

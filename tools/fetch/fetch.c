@@ -304,9 +304,9 @@ static void tell_refusals(struct fetch *fetch)
 
     if (fetch->options->watch) /* each was told when it happened */
         return;
-    if (report->refusal_count > 0 && (report->exit == EX_OK || report->exit == EX_TEMPFAIL))
+    if (report->refused.count > 0 && (report->exit == EX_OK || report->exit == EX_TEMPFAIL))
         report_end(fetch->report, EX_DATAERR, "%zu message%s will not be sent: see %s/.Failed",
-                   report->refusal_count, report->refusal_count == 1 ? "" : "s",
+                   report->refused.count, report->refused.count == 1 ? "" : "s",
                    fetch->options->outbox);
 }
 

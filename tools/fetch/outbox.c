@@ -27,6 +27,7 @@
 static int copy_options(struct outbox *outbox, const struct outbox_options *options)
 {
     outbox->refused = options->refused;
+    outbox->waits = options->waits;
     outbox->context = options->context;
     outbox->account = strdup(options->account);
     outbox->sender = options->sender ? strdup(options->sender) : NULL;

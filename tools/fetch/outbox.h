@@ -24,6 +24,8 @@ struct outbox_options {
     /* Called by outbox_scan() for each message that cannot be sent: its file's name and why, both
      * fit for a terminal. It has been moved to OUTBOX/.Failed, or the words say why it stays. */
     void (*refused)(void *context, const char *name, const char *words);
+    /* The same for each that another account has begun, and must finish. It stays. */
+    void (*waits)(void *context, const char *name, const char *words);
     void *context;
 };
 

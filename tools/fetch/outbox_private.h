@@ -28,6 +28,7 @@ struct outbox_origin {
 struct outbox {
     char *sender, *account; /* sender may be NULL */
     void (*refused)(void *context, const char *name, const char *words);
+    void (*waits)(void *context, const char *name, const char *words);
     void *context;
     int folder, state, sent; /* sent: -1 for none */
     int lock;

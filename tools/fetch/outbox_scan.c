@@ -223,9 +223,9 @@ static int examine(struct outbox *outbox, struct outbox_entry *entry)
         return r;
     entry->recorded = r == 0;
     if (entry->recorded && strcmp(entry->record.account, outbox->account) != 0) {
-        snprintf(words, sizeof(words), "it stays: it was begun for %.100s, who must finish it",
+        snprintf(words, sizeof(words), "it was begun for %.100s, who must finish it",
                  entry->record.account);
-        outbox->refused(outbox->context, entry->shown, words);
+        outbox->waits(outbox->context, entry->shown, words);
         return 0;
     }
     return examine_file(outbox, entry);

@@ -25,15 +25,20 @@ void report_begin(struct report *report, bool quiet)
     progress_init(&report->progress, STDERR_FILENO, quiet);
 }
 
+static void free_notes(struct report_notes *notes)
+{
+    for (size_t i = 0; i < notes->count; i++) {
+        free(notes->items[i].file);
+        free(notes->items[i].reason);
+    }
+    free(notes->items);
+    *notes = (struct report_notes){ .items = NULL };
+}
+
 void report_free(struct report *report)
 {
-    for (size_t i = 0; i < report->refusal_count; i++) {
-        free(report->refusals[i].file);
-        free(report->refusals[i].reason);
-    }
-    free(report->refusals);
-    report->refusals = NULL;
-    report->refusal_count = 0;
+    free_notes(&report->refused);
+    free_notes(&report->waiting);
 }
 
 void report_tell(struct report *report, const char *format, ...)
@@ -48,10 +53,10 @@ void report_tell(struct report *report, const char *format, ...)
     fputc('\n', stderr);
 }
 
-static bool is_known(const struct report *report, const char *file, const char *reason)
+static bool is_known(const struct report_notes *notes, const char *file, const char *reason)
 {
-    for (size_t i = 0; i < report->refusal_count; i++) {
-        const struct report_refusal *known = &report->refusals[i];
+    for (size_t i = 0; i < notes->count; i++) {
+        const struct report_note *known = &notes->items[i];
 
         if (known->file && known->reason && strcmp(known->file, file) == 0 &&
             strcmp(known->reason, reason) == 0)
@@ -60,19 +65,30 @@ static bool is_known(const struct report *report, const char *file, const char *
     return false;
 }
 
-void report_refusal(struct report *report, const char *file, const char *reason)
+/* `verb` is what it does, in words. */
+static void note(struct report *report, struct report_notes *notes, const char *verb,
+                 const char *file, const char *reason)
 {
-    struct report_refusal *grown;
+    struct report_note *grown;
 
-    if (is_known(report, file, reason)) /* it stays where it is, and every look finds it again */
+    if (is_known(notes, file, reason)) /* it stays where it is, and every look finds it again */
         return;
-    grown = realloc(report->refusals, (report->refusal_count + 1) * sizeof(*grown));
-
-    report_tell(report, "%s will not be sent: %s", file, reason);
+    report_tell(report, "%s %s: %s", file, verb, reason);
+    grown = realloc(notes->items, (notes->count + 1) * sizeof(*grown));
     if (!grown)
         return;
-    report->refusals = grown;
-    grown[report->refusal_count++] = (struct report_refusal){ strdup(file), strdup(reason) };
+    notes->items = grown;
+    grown[notes->count++] = (struct report_note){ strdup(file), strdup(reason) };
+}
+
+void report_refusal(struct report *report, const char *file, const char *reason)
+{
+    note(report, &report->refused, "will not be sent", file, reason);
+}
+
+void report_waiting(struct report *report, const char *file, const char *reason)
+{
+    note(report, &report->waiting, "waits", file, reason);
 }
 
 int report_end(struct report *report, int code, const char *format, ...)
@@ -105,26 +121,26 @@ static json_t *string_json(const char *string)
     return json_string(text_str(&escaped));
 }
 
-static json_t *refusals_json(const struct report *report)
+static json_t *notes_json(const struct report_notes *notes)
 {
     json_t *list = json_array();
 
-    for (size_t i = 0; i < report->refusal_count; i++)
+    for (size_t i = 0; i < notes->count; i++)
         json_array_append_new(list,
-                              json_pack("{s:o, s:o}", "file", string_json(report->refusals[i].file),
-                                        "reason", string_json(report->refusals[i].reason)));
+                              json_pack("{s:o, s:o}", "file", string_json(notes->items[i].file),
+                                        "reason", string_json(notes->items[i].reason)));
     return list;
 }
 
 int report_print_json(const struct report *report, const char *host, const char *user)
 {
     double seconds = (double)(now_ms() - report->begun_ms) / 1000;
-    json_t *object =
-        json_pack("{s:o, s:o, s:o, s:o, s:o, s:i, s:f, s:i, s:o}", "host", string_json(host),
-                  "user", string_json(user), "received", count_json(&report->received), "sent",
-                  count_json(&report->sent), "refused", refusals_json(report), "connections",
-                  (int)report->connections, "seconds", seconds, "exit", report->exit, "error",
-                  string_json(report->error[0] ? report->error : NULL));
+    json_t *object = json_pack(
+        "{s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:f, s:i, s:o}", "host", string_json(host), "user",
+        string_json(user), "received", count_json(&report->received), "sent",
+        count_json(&report->sent), "refused", notes_json(&report->refused), "waiting",
+        notes_json(&report->waiting), "connections", (int)report->connections, "seconds", seconds,
+        "exit", report->exit, "error", string_json(report->error[0] ? report->error : NULL));
     int r = object && json_dumpf(object, stdout, JSON_COMPACT | JSON_REAL_PRECISION(6)) == 0 &&
                     putchar('\n') != EOF && fflush(stdout) == 0
                 ? 0

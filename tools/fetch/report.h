@@ -8,14 +8,19 @@ struct report_count {
     uint64_t messages, octets;
 };
 
-struct report_refusal {
+struct report_note {
     char *file, *reason;
+};
+
+struct report_notes {
+    struct report_note *items;
+    size_t count;
 };
 
 struct report {
     struct report_count received, sent;
-    struct report_refusal *refusals; /* of messages in the outbox, for good */
-    size_t refusal_count;
+    struct report_notes refused; /* messages of the outbox, for good */
+    struct report_notes waiting; /* others of it, which another account must finish */
     unsigned connections;
     long long begun_ms;
     struct progress progress; /* at the terminal */
@@ -33,6 +38,9 @@ void report_tell(struct report *report, const char *format, ...)
 
 /* A message of the outbox that nobody will take: told at once, and kept. */
 void report_refusal(struct report *report, const char *file, const char *reason);
+
+/* The same for one that is not this run's to send: nothing is wrong with it. */
+void report_waiting(struct report *report, const char *file, const char *reason);
 
 /* Keeps the exit code and the sentence. Returns the code. */
 int report_end(struct report *report, int code, const char *format, ...)

@@ -17,6 +17,11 @@ static void put_out(void *context, const char *name, const char *words)
     report_refusal(context, name, words);
 }
 
+static void leave_alone(void *context, const char *name, const char *words)
+{
+    report_waiting(context, name, words);
+}
+
 int sending_open(struct sending *sending, const struct outbox_options *options,
                  struct report *report)
 {
@@ -24,6 +29,7 @@ int sending_open(struct sending *sending, const struct outbox_options *options,
 
     *sending = (struct sending){ .report = report };
     copy.refused = put_out;
+    copy.waits = leave_alone;
     copy.context = report;
     return options->folder ? outbox_open(&copy, &sending->outbox) : 0;
 }

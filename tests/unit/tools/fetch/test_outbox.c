@@ -20,12 +20,18 @@
     "From: a@b.example\r\nTo: c@d.example\r\nDate: x\r\nMessage-ID: <y>\r\n\r\nbody\r\n"
 #define ENVELOPE "FROM:<a@b.example>\nTO:<c@d.example>\n"
 
-static char refused[1024]; /* "name: words\n" for each */
+static char refused[1024], waiting[1024]; /* "name: words\n" for each */
 
 static void note_refused(void *context, const char *name, const char *words)
 {
     (void)context;
     strcat(strcat(strcat(strcat(refused, name), ": "), words), "\n");
+}
+
+static void note_waiting(void *context, const char *name, const char *words)
+{
+    (void)context;
+    strcat(strcat(strcat(strcat(waiting, name), ": "), words), "\n");
 }
 
 /* ---- the world ---- */
@@ -42,7 +48,7 @@ static const char *below(const char *path)
 
 static int setup(void **state)
 {
-    refused[0] = '\0';
+    refused[0] = waiting[0] = '\0';
     return folder_setup(state);
 }
 
@@ -53,6 +59,7 @@ static struct outbox *open_with(struct outbox_options options)
     options.folder = below("out");
     options.account = options.account ? options.account : "anna@host";
     options.refused = note_refused;
+    options.waits = note_waiting;
     assert_int_equal(outbox_open(&options, &outbox), 0);
     return outbox;
 }
@@ -640,7 +647,8 @@ static void test_another_account_must_finish_what_it_has_begun(void **state)
     outbox_close(outbox);
     outbox = open_with((struct outbox_options){ .account = "bert@host" });
     assert_int_equal(scan_count(outbox), 0);
-    assert_string_equal(refused, "1: it stays: it was begun for anna@host, who must finish it\n");
+    assert_string_equal(refused, "");
+    assert_string_equal(waiting, "1: it was begun for anna@host, who must finish it\n");
     assert_true(is_there("out/new/1"));
     outbox_close(outbox);
     outbox = open_plain();

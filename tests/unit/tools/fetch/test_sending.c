@@ -170,7 +170,7 @@ static void judge(const struct row *row)
     sending.limit_bytes = 0;
     assert_int_equal(count_in("o/new"), row->then != GIVEN_UP);
     assert_int_equal(count_in("o/.Failed/new"), row->then == GIVEN_UP);
-    assert_int_equal(report.refusal_count, row->then == GIVEN_UP);
+    assert_int_equal(report.refused.count, row->then == GIVEN_UP);
     assert_int_equal(sending.later[0] != '\0', row->then == WAITS);
     assert_int_equal(sending_more(&sending), row->then == PUSHED_AT || row->then == ASKED);
     if (row->then == ASKED) {
@@ -253,7 +253,7 @@ static void test_what_is_larger_than_the_server_takes_is_not_begun(void **state)
     sending.limit_bytes = 10;
     assert_nothing_to_push(DIALOGUE_NONE);
     assert_int_equal(count_in("o/.Failed/new"), 1);
-    assert_int_equal(report.refusal_count, 1);
+    assert_int_equal(report.refused.count, 1);
 }
 
 static void test_a_message_that_has_gone_is_not_sent(void **state)
