@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "proxy/base/sasl_plain.h"
 #include "proxy/base/text.h"
 
 /* Each of these and of the commands returns 0 to go on, POP3_ENDED, or -errno. */
@@ -147,20 +148,15 @@ static int do_pass(struct pop3_session *session, struct span args)
     return login(session, name, args);
 }
 
-/* authzid NUL authcid NUL passwd (RFC 4616 section 2). */
 static int login_plain(struct pop3_session *session, struct span decoded)
 {
-    size_t first = span_find(decoded, '\0');
-    struct span authzid = span_first(decoded, first), rest = span_skip(decoded, first + 1);
-    size_t second = span_find(rest, '\0');
-    struct span authcid = span_first(rest, second), password = span_skip(rest, second + 1);
+    struct sasl_plain plain;
 
-    if (first == decoded.size || second == rest.size || authcid.size == 0 ||
-        span_find(password, '\0') < password.size)
+    if (!sasl_plain_parse(decoded, &plain))
         return bad(session, "This is no PLAIN response");
-    if (authzid.size > 0 && !span_equal_nocase(authzid, authcid))
+    if (sasl_plain_for_another(&plain))
         return bad(session, "[AUTH] Nobody can act for another user here");
-    return login(session, authcid, password);
+    return login(session, plain.authcid, plain.password);
 }
 
 /* A whole response, in base64; "=" stands for an empty one (RFC 5034 section 4). */
@@ -382,21 +378,12 @@ static const struct command *find_command(struct span word)
     return NULL;
 }
 
-static unsigned count_words(struct span args)
-{
-    unsigned count = 0;
-
-    while (count < ANY_WORDS && span_take_word(&args).size > 0)
-        count++;
-    return count;
-}
-
 static int run_command(struct pop3_session *session, struct span line)
 {
     size_t space = span_find(line, ' ');
     struct span args = span_skip(line, space + 1);
     const struct command *command = find_command(span_first(line, space));
-    unsigned words = count_words(args);
+    size_t words = span_count_words(args);
 
     if (!command)
         return bad(session, "Unknown command");

@@ -17,6 +17,7 @@
 #include <stdlib.h>
 
 #include "backends/remote_session_private.h"
+#include "proxy/base/sasl_plain.h"
 
 /* ---- replies ---- */
 
@@ -94,20 +95,15 @@ static int login(struct remote_session *session, struct span name, struct span p
     return remote_refuse_store(session);
 }
 
-/* authzid NUL authcid NUL passwd (RFC 4616 section 2). */
 static int login_plain(struct remote_session *session, struct span decoded)
 {
-    size_t first = span_find(decoded, '\0');
-    struct span authzid = span_first(decoded, first), rest = span_skip(decoded, first + 1);
-    size_t second = span_find(rest, '\0');
-    struct span authcid = span_first(rest, second), password = span_skip(rest, second + 1);
+    struct sasl_plain plain;
 
-    if (first == decoded.size || second == rest.size || authcid.size == 0 ||
-        span_find(password, '\0') < password.size)
+    if (!sasl_plain_parse(decoded, &plain))
         return remote_refuse(session, "[SYNTAX] this is no PLAIN response");
-    if (authzid.size > 0 && !span_equal_nocase(authzid, authcid))
+    if (sasl_plain_for_another(&plain))
         return remote_refuse(session, "[AUTH] nobody can act for another user here");
-    return login(session, authcid, password);
+    return login(session, plain.authcid, plain.password);
 }
 
 static int do_auth(struct remote_session *session, struct span args)
@@ -157,13 +153,13 @@ enum where { BEFORE_LOGIN = 1, AFTER_LOGIN = 2, ANYWHERE = 3 };
 static const struct request {
     char name[5];
     uint8_t where;
-    uint8_t least_words, most_words;
+    uint16_t least_words, most_words;
     int (*run)(struct remote_session *session, struct span args);
 } requests[] = {
     { "AUTH", BEFORE_LOGIN, 2, 2, do_auth },
     { "LIST", AFTER_LOGIN, 0, 1, remote_do_list },
     { "PULL", AFTER_LOGIN, 0, 2, remote_do_pull },
-    { "ACK", AFTER_LOGIN, 0, UINT8_MAX, remote_do_ack },
+    { "ACK", AFTER_LOGIN, 0, REMOTE_LINE_MAX, remote_do_ack },
     { "SYNC", AFTER_LOGIN, 0, 0, remote_do_sync },
     { "WAIT", AFTER_LOGIN, 1, 1, remote_do_wait },
     { "HAVE", AFTER_LOGIN, 1, 1, remote_do_have },
@@ -180,21 +176,12 @@ static const struct request *find_request(struct span word)
     return NULL;
 }
 
-static unsigned count_words(struct span args)
-{
-    unsigned count = 0;
-
-    while (count < UINT8_MAX && span_take_word(&args).size > 0)
-        count++;
-    return count;
-}
-
 int remote_run_request(struct remote_session *session, struct span line)
 {
     size_t space = span_find(line, ' ');
     struct span args = span_trim(span_skip(line, space + 1));
     const struct request *request = find_request(span_first(line, space));
-    unsigned words = count_words(args);
+    size_t words = span_count_words(args);
 
     if (!request)
         return remote_refuse(session, "[SYNTAX] unknown request");

@@ -9,6 +9,7 @@
 #include <errno.h>
 
 #include "backends/smtp_commands.h"
+#include "proxy/base/sasl_plain.h"
 
 #define FAILED_LOGINS_MAX                                                                          \
     5 /* in one session (guessed: RFC 4954 leaves it open; enough for a mistyped password) */
@@ -38,20 +39,16 @@ static int check_login(struct smtp_session *session, struct span name, struct sp
     return smtp_reply(session, "235 2.7.0 Logged in");
 }
 
-/* `message` is [authzid] NUL authcid NUL password. Acting for somebody else is allowed to nobody.
- */
+/* Acting for somebody else is allowed to nobody. */
 static int take_plain_message(struct smtp_session *session, struct span message)
 {
-    struct span authzid = span_first(message, span_find(message, '\0'));
-    struct span rest = span_skip(message, authzid.size + 1);
-    struct span name = span_first(rest, span_find(rest, '\0'));
-    struct span password = span_skip(rest, name.size + 1);
+    struct sasl_plain plain;
 
-    if (name.size == rest.size || span_find(password, '\0') < password.size)
+    if (!sasl_plain_parse(message, &plain))
         return smtp_reply_error(session, "501 5.5.2 Malformed PLAIN message");
-    if (authzid.size > 0 && !span_equal_nocase(authzid, name))
+    if (sasl_plain_for_another(&plain))
         return refuse_login(session);
-    return check_login(session, name, password);
+    return check_login(session, plain.authcid, plain.password);
 }
 
 static int take_login_name(struct smtp_session *session, struct span name)

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "proxy/base/sasl_plain.h"
 #include "proxy/dialogue.h"
 
 #define LINES_MAX   3                       /* AUTH LOGIN, the name, the password */
@@ -99,16 +100,12 @@ static bool keep_user(struct login *login, struct span name)
     return true;
 }
 
-/* RFC 4616 section 2: authzid NUL authcid NUL password. */
+/* For whom somebody would act is the server's to judge. */
 static bool read_plain(struct login *login, struct span clear)
 {
-    struct span name = span_skip(clear, span_find(clear, '\0') + 1), password;
-    size_t end = span_find(name, '\0');
+    struct sasl_plain plain;
 
-    if (end == name.size)
-        return false;
-    password = span_skip(name, end + 1);
-    return span_find(password, '\0') == password.size && keep_user(login, span_first(name, end));
+    return sasl_plain_parse(clear, &plain) && keep_user(login, plain.authcid);
 }
 
 /* One answer, in base64. False: it is none, or names nobody. */

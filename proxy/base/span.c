@@ -64,6 +64,15 @@ struct span span_take_word(struct span *rest)
     return word;
 }
 
+size_t span_count_words(struct span span)
+{
+    size_t count = 0;
+
+    while (span_take_word(&span).size > 0)
+        count++;
+    return count;
+}
+
 struct span span_trim(struct span span)
 {
     while (span.size > 0 && is_blank(span.data[0]))

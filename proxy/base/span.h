@@ -66,6 +66,7 @@ size_t span_search(struct span span, struct span needle);
 /* Takes the next word off *rest: skips spaces and tabs, returns the bytes up to the next space or
  * tab (empty at the end), and leaves *rest behind the word and the spaces that follow it. */
 struct span span_take_word(struct span *rest);
+size_t span_count_words(struct span span);
 
 /* `span` without spaces and tabs at both ends. */
 struct span span_trim(struct span span);

@@ -86,15 +86,16 @@ static void bytes_are_found_or_the_size_says_no(void **state)
 
 static const struct word_row {
     const char *in, *word, *rest, *trimmed;
+    size_t words;
 } word_rows[] = {
-    { "", "", "", "" },
-    { " \t ", "", "", "" },
-    { "a", "a", "", "a" },
-    { "a b", "a", "b", "a b" },
-    { " a  b ", "a", "b ", "a  b" },
-    { "\ta\t\tb\t", "a", "b\t", "a\t\tb" },
-    { "a\r", "a\r", "", "a\r" }, /* only spaces and tabs part words */
-    { "MAIL FROM:<a b>", "MAIL", "FROM:<a b>", "MAIL FROM:<a b>" },
+    { "", "", "", "", 0 },
+    { " \t ", "", "", "", 0 },
+    { "a", "a", "", "a", 1 },
+    { "a b", "a", "b", "a b", 2 },
+    { " a  b ", "a", "b ", "a  b", 2 },
+    { "\ta\t\tb\t", "a", "b\t", "a\t\tb", 2 },
+    { "a\r", "a\r", "", "a\r", 1 }, /* only spaces and tabs part words */
+    { "MAIL FROM:<a b>", "MAIL", "FROM:<a b>", "MAIL FROM:<a b>", 3 },
 };
 
 static void words_are_taken_off_the_front(void **state)
@@ -107,7 +108,8 @@ static void words_are_taken_off_the_front(void **state)
 
         if (!span_equal(word, span_of_text(row->word)) ||
             !span_equal(rest, span_of_text(row->rest)) ||
-            !span_equal(span_trim(in), span_of_text(row->trimmed)))
+            !span_equal(span_trim(in), span_of_text(row->trimmed)) ||
+            span_count_words(in) != row->words)
             fail_msg("\"%s\"", row->in);
         drop(in);
     }
