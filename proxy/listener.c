@@ -1,8 +1,6 @@
-/* Accepts connections while sessions are free.
+/* The listening sockets: opened, set up, found again, closed. What comes in there is accept.c's.
  *
- * Happy path: libuv tells of a connection, a session takes it. At the session limit it stays where
- * it is, and libuv stops polling the socket, so that other workers take the next ones. Fails only
- * when a socket cannot be listened on. */
+ * Fails only when a socket cannot be listened on. */
 #include "proxy/listener.h"
 
 #include <errno.h>
@@ -12,10 +10,10 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "proxy/accept.h"
 #include "proxy/base/err.h"
 #include "proxy/base/log.h"
 #include "proxy/server.h"
-#include "proxy/session.h"
 
 #define BACKLOG 4096
 
@@ -23,42 +21,6 @@
  * its way through the network does not count, so nothing gets slower: the next read is there before
  * these are gone. Guessed: four reads. */
 #define UNSENT_OCTETS 262144
-
-static void accept_next(struct listener *listener)
-{
-    struct server *server = listener->server;
-
-    if (server->session_count >= server->session_limit) {
-        /* libuv stops polling the listener until uv_accept() is called: others may take the next
-         * ones. */
-        listener->paused = true;
-        stats_count(&server->stats->accept_waits);
-        return;
-    }
-    listener->paused = false;
-    stats_count(&server->stats->sessions);
-    session_accept(server, listener, (uv_stream_t *)&listener->handle);
-}
-
-void listener_resume(struct server *server)
-{
-    struct listener *listener;
-
-    LIST_FOREACH(listener, &server->listeners, link)
-    if (listener->paused && server->session_count < server->session_limit)
-        accept_next(listener);
-}
-
-static void on_connection(uv_stream_t *handle, int status)
-{
-    struct listener *listener = handle->data;
-
-    if (status < 0)
-        log_line(LOG_LEVEL_WARNING, "listener %s: %s", listener->port->listen->name,
-                 err_text(status));
-    else
-        accept_next(listener);
-}
 
 /* How long a client of this port may confirm nothing of what it was sent; 0: as long as the kernel
  * likes, which is a quarter of an hour. */
@@ -96,11 +58,10 @@ static void set_socket_options(const struct listener *listener)
         { IPPROTO_TCP, TCP_USER_TIMEOUT, (int)limit_ms },
         { IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT_OCTETS },
     };
-    int fd = -1;
 
-    uv_fileno((const uv_handle_t *)&listener->handle, &fd);
     for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
-        if (setsockopt(fd, options[i].level, options[i].name, &options[i].value, sizeof(int)) < 0)
+        if (setsockopt(listener->fd, options[i].level, options[i].name, &options[i].value,
+                       sizeof(int)) < 0)
             log_line(LOG_LEVEL_WARNING, "setsockopt: %s", err_text(errno));
 }
 
@@ -118,7 +79,8 @@ static void free_listener(uv_handle_t *handle)
 void listener_close(struct listener *listener)
 {
     LIST_REMOVE(listener, link);
-    uv_close((uv_handle_t *)&listener->handle, free_listener);
+    uv_close((uv_handle_t *)&listener->poll, free_listener);
+    close(listener->fd);
 }
 
 int listener_open(struct server *server, struct service_port *port, struct span address, int fd,
@@ -132,19 +94,19 @@ int listener_open(struct server *server, struct service_port *port, struct span 
         return -ENOMEM;
     }
     listener->server = server;
-    listener->port = port;
+    listener->fd = fd;
     snprintf(listener->address, sizeof(listener->address), "%.*s", (int)address.size,
              (const char *)address.data);
-    LIST_INSERT_HEAD(&server->listeners, listener, link);
-    uv_tcp_init(server->uv, &listener->handle);
-    listener->handle.data = listener;
-    r = uv_tcp_open(&listener->handle, fd);
+    listener_use(listener, port);
+    listener->poll.data = listener;
+    r = listen(fd, BACKLOG) < 0 ? -errno : uv_poll_init(server->uv, &listener->poll, fd);
     if (r < 0) {
         close(fd);
-    } else {
-        set_socket_options(listener);
-        r = uv_listen((uv_stream_t *)&listener->handle, BACKLOG, on_connection);
+        free(listener);
+        return r;
     }
+    LIST_INSERT_HEAD(&server->listeners, listener, link);
+    r = accept_watch(listener);
     if (r < 0) {
         listener_close(listener);
         return r;

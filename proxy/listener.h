@@ -11,10 +11,14 @@ struct server;
 struct listener {
     LIST_ENTRY(listener) link; /* in server->listeners */
     struct server *server;
-    uv_tcp_t handle;
+    uv_poll_t poll;
+    int fd;
     struct service_port *port; /* of the service that new sessions get */
     char address[72];          /* as the bundle's table names it: "0.0.0.0:110" */
-    bool paused;               /* a connection waits in libuv: no session was free */
+    bool paused;               /* not polled: somebody waited there, and no session was free ... */
+    uint64_t paused_ms;        /* ... since then: uv_now() */
+    uint64_t turn;             /* of the loop, in which it was looked at last ... */
+    unsigned batch;            /* ... for at most so many connections */
 };
 
 LIST_HEAD(listener_list, listener);
@@ -31,8 +35,5 @@ void listener_close(struct listener *listener);
 
 /* The one at that address, or NULL. */
 struct listener *listener_find(struct server *server, struct span address);
-
-/* A session has ended: a connection that waits may be accepted now. */
-void listener_resume(struct server *server);
 
 #endif

@@ -26,6 +26,7 @@
  *                        route_watch.c          the maps of routes, read again when they change
  *                        log_sink.c             where the log goes: terminal, journal, syslog
  *   a worker             server.c               its loop, listeners, drain
+ *                        accept.c               clients taken, or refused (refusal.c); listener.c
  *                        snapshot.c             one configuration as a worker uses it
  *                        session.c              a session's life; session_table.c: its events
  *                        session_begin.c        PROXY, DETECT

@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "proxy/accept.h"
 #include "proxy/allocations.h"
 #include "proxy/base/err.h"
 #include "proxy/base/log.h"
@@ -76,6 +77,7 @@ static int map_shared(struct server *server)
 
     if (!shared)
         return -errno;
+    server->workers = shared->stats;
     server->stats = &shared->stats[server->child->hello.index % STATS_WORKERS_MAX];
     allocations_count_in(server->stats);
     server->health = shared->health;
@@ -93,22 +95,11 @@ static void stop_if_done(struct server *server)
     uv_stop(server->uv);
 }
 
-void server_drop(struct server *server, uv_stream_t *listening)
-{
-    uv_tcp_t *handle = malloc(sizeof(*handle));
-
-    if (!handle)
-        return;
-    uv_tcp_init(server->uv, handle);
-    uv_accept(listening, (uv_stream_t *)handle);
-    uv_close((uv_handle_t *)handle, (uv_close_cb)free);
-}
-
 void server_session_gone(struct server *server)
 {
     server->session_count--;
-    if (!server->draining)
-        listener_resume(server);
+    if (!server->draining && !server->retired)
+        accept_resume(server);
     stop_if_done(server);
 }
 
@@ -162,7 +153,7 @@ void server_apply_limits(struct server *server)
     limits_init(&server->tls_rate, settings->limits.tls_rate, uv_now(server->uv));
     server->drain_ms = settings->gatepost.drain_timeout_ms;
     set_session_limit(server);
-    listener_resume(server);
+    accept_resume(server);
 }
 
 /* The number of the oldest configuration that is in use has changed, or may have. */
@@ -203,6 +194,7 @@ static void close_listeners(struct server *server)
 {
     while (!LIST_EMPTY(&server->listeners))
         listener_close(LIST_FIRST(&server->listeners));
+    accept_end(server);
 }
 
 static void retire(struct server *server)
@@ -341,6 +333,7 @@ static int start(struct server *server)
                     &server->service);
     if (r == 0) {
         server_adopt(server, server->service, server->child->hello.number);
+        accept_init(server);
         r = open_listeners(server, &bundle);
     }
 free_bundle:

@@ -3,6 +3,7 @@
 #ifndef GATEPOST_PROXY_SERVER_H
 #define GATEPOST_PROXY_SERVER_H
 
+#include "proxy/accept.h"
 #include "proxy/base/child.h"
 #include "proxy/hints.h"
 #include "proxy/limits.h"
@@ -20,6 +21,7 @@ struct server {
     struct service *service;       /* what new sessions get */
     LIST_HEAD(, service) services; /* that, and those that running sessions began with */
     struct listener_list listeners;
+    struct accept_state accept;
     struct session *sessions;
     size_t session_count, session_limit;
     uint32_t session_number;
@@ -28,7 +30,8 @@ struct server {
     struct health *health;            /* HEALTH_SLOTS of them; shared by all workers */
     hints_entry *hints;               /* shared by all workers; NULL: none */
     const unsigned char *hint_secret; /* HINTS_SECRET octets in the shared memory */
-    struct stats *stats;              /* this worker's block */
+    struct stats *stats;              /* this worker's block ... */
+    const struct stats *workers;      /* ... of these STATS_WORKERS_MAX */
     unsigned long lost_log_lines;     /* that are counted there */
     uv_poll_t control;
     uv_timer_t drain_timer;
@@ -74,8 +77,5 @@ void server_apply_limits(struct server *server);
 
 /* For sessions: one has ended; a connection that waits may be accepted now. */
 void server_session_gone(struct server *server);
-
-/* Accepts a waiting connection only to close it. */
-void server_drop(struct server *server, uv_stream_t *listening);
 
 #endif

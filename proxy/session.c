@@ -8,6 +8,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "proxy/base/err.h"
 #include "proxy/base/proxy_v2.h"
@@ -306,26 +307,23 @@ void session_know_client(struct session *session, const struct sockaddr_storage 
             hints_key(server->hint_secret, (const struct sockaddr *)client, (uint32_t)listen);
 }
 
-static void name_session(struct session *session)
+static void name_session(struct session *session, const struct sockaddr_storage *peer)
 {
     struct server *server = session->server;
-    struct sockaddr_storage peer = { 0 };
-    int length = sizeof(peer);
 
     snprintf(session->id, sizeof(session->id), "%x%02x%06x", (unsigned)server->started_s,
              server->child->hello.index & 0xff, server->session_number++ & 0xffffff);
-    if (uv_tcp_getpeername(&session->client.uv.tcp, (struct sockaddr *)&peer, &length) < 0)
-        peer.ss_family = AF_UNSPEC;
-    session_know_client(session, &peer);
+    session_know_client(session, peer);
 }
 
-void session_accept(struct server *server, struct listener *listener, uv_stream_t *listening)
+void session_accept(struct server *server, struct listener *listener, int fd,
+                    const struct sockaddr_storage *peer)
 {
     struct session *session = calloc(1, sizeof(*session));
     int r;
 
     if (!session) {
-        server_drop(server, listening);
+        close(fd);
         return;
     }
     session->server = server;
@@ -353,12 +351,13 @@ void session_accept(struct server *server, struct listener *listener, uv_stream_
     session->client.secret =
         !protocol_is_relayed(session->rule->protocol); /* until the login is over */
     if (r == 0)
-        r = uv_accept(listening, &session->client.uv.stream);
+        r = uv_tcp_open(&session->client.uv.tcp, fd);
     if (r < 0) {
+        close(fd);
         session_abort(session, false, err_text(r));
         return;
     }
-    name_session(session);
+    name_session(session, peer);
     front_start(session);
     session_update(session);
     stream_flush(&session->client);

@@ -149,9 +149,10 @@ struct session_cell {
 /* Runs the handler of the session's state for one event. */
 void session_event(struct session *session, enum session_event event);
 
-/* A session on a connection that is waiting on `listener`. Always accepts it; on failure it is
- * closed again. */
-void session_accept(struct server *server, struct listener *listener, uv_stream_t *listening);
+/* A session on a connection that was accepted from `listener`. `fd` is taken over, also on failure;
+ * it does not block. */
+void session_accept(struct server *server, struct listener *listener, int fd,
+                    const struct sockaddr_storage *peer);
 
 /* --- for the handlers --- */
 void session_move(struct session *session, enum session_state state);

@@ -20,6 +20,7 @@
 #define STATS_COUNTERS(COUNTER)                                                                    \
     COUNTER(sessions, "connections that were accepted")                                            \
     COUNTER(accept_waits, "connections that had to wait for a free session")                       \
+    COUNTER(sessions_refused, "of these, refused: none became free in time")                       \
     COUNTER(handshakes, "TLS handshakes with clients that were begun")                             \
     COUNTER(handshakes_resumed, "of these, resumed by a ticket")                                   \
     COUNTER(handshakes_failed, "of these, failed")                                                 \
@@ -42,7 +43,8 @@
 
 struct stats {
     STATS_COUNTERS(STATS_MEMBER)
-} __attribute__((aligned(64))); /* no two workers write the same cache line */
+    _Atomic uint64_t takes_clients; /* no counter: 1 while there is a free session */
+} __attribute__((aligned(64)));     /* no two workers write the same cache line */
 
 /* For the thread of the loop alone. */
 static inline void stats_add(_Atomic uint64_t *counter, uint64_t count)

@@ -36,7 +36,7 @@ LIMITS = [(("prlimit", "--nofile=200:200"), None), (("prlimit", "--nofile=100:10
 def test_at_the_limit_accepting_pauses_and_everybody_is_served_in_the_end(folder, prefix, max_sessions):
     """Every session holds two descriptors, as it does while mail is relayed: even so none runs out."""
     with Backend(folder / "s.sock", smtp_script(), backlog=512):
-        over = {"gatepost": {"workers": 1}, "limits": {"max_sessions": max_sessions},
+        over = {"gatepost": {"workers": 1}, "limits": {"max_sessions": max_sessions, "session_wait": "1h"},
                 "backend smtp": {"address": f"unix:{folder}/s.sock"}}
         with library.Gatepost(over, prefix=prefix) as gate:
             worker, limit = gate.workers()[0], session_limit(gate)
@@ -91,8 +91,25 @@ def test_a_worker_without_a_descriptor_for_the_server_says_so_once_and_blames_no
             assert "out of service" not in gate.log() and "does not answer" not in gate.log()
 
 
+@pytest.mark.skipif(not library.AS_ROOT, reason="changes the limit of a process of another user")
+def test_without_a_descriptor_for_clients_they_wait_which_is_told_once_and_go_on_when_there_is_one():
+    with library.Gatepost({"gatepost": {"workers": 1}, "limits": {"session_wait": "100ms"}}, users=()) as gate:
+        (worker,) = gate.workers()
+        with connect(gate, "smtp", 1)[0] as first:
+            smtp_session(first)
+            set_limit(worker)
+            wires = connect(gate, "smtp", 2) + connect(gate, "submission", 2)
+            gate.wait_for_log("warning worker 0: clients wait: none can be accepted: Too many open files")
+            assert wires[0].silent(0.5), "it is not turned away: there are sessions enough"
+            first.command("NOOP", "250")
+            set_limit(worker, 1024)
+            for wire in wires:
+                smtp_session(wire)
+            assert gate.log().count("Too many open files") == 1
+
+
 def test_a_client_that_goes_away_while_it_waits_does_no_harm():
-    with library.Gatepost({"gatepost": {"workers": 1}, "limits": {"max_sessions": 3}}) as gate:
+    with library.Gatepost({"gatepost": {"workers": 1}, "limits": {"max_sessions": 3, "session_wait": "1h"}}) as gate:
         first = connect(gate, "pop3", 3)
         for wire in first:
             wire.expect("+OK")
