@@ -197,15 +197,31 @@ static int claim(struct mirror *mirror, struct stored *alike, struct remote_uid 
     return 0;
 }
 
+/* What is here came again because of one before it that had to. */
+static int skip(struct mirror *mirror, struct remote_uid uid)
+{
+    int r;
+
+    mirror_unlink(mirror, uid);
+    r = mirror_commit(mirror);
+    if (r == 0)
+        r = mirror_note(mirror, JOURNAL_LAST, uid, none);
+    if (r == 0)
+        r = journal_write(&mirror->journal);
+    if (r == 0)
+        mirror->last = uid;
+    return r;
+}
+
 static int take(struct mirror *mirror, struct remote_uid uid, struct span digest, int fd,
                 uint64_t octets)
 {
     struct stored *alike = stored_find_alike(&mirror->stored, uid.epoch, digest);
     int r;
 
-    if (alike) {
+    if (alike || stored_find_same(&mirror->stored, uid, digest)) {
         close(fd);
-        return claim(mirror, alike, uid);
+        return alike ? claim(mirror, alike, uid) : skip(mirror, uid);
     }
     r = mirror_group_add(mirror, uid, digest, fd, octets);
     if (r == 0)
@@ -425,11 +441,14 @@ int mirror_pulled(struct mirror *mirror)
 int mirror_compact(struct mirror *mirror)
 {
     uint64_t needed = mirror->stored.count;
-    int r;
 
-    if (mirror->journal.lines < 2 * needed + 100)
-        return 0;
-    r = mirror_note(mirror, JOURNAL_LAST, none, none);
+    return mirror->journal.lines < 2 * needed + 100 ? 0 : mirror_write_anew(mirror);
+}
+
+int mirror_write_anew(struct mirror *mirror)
+{
+    int r = mirror_note(mirror, JOURNAL_LAST, none, none);
+
     for (size_t i = 0; r == 0 && i < mirror->stored.count; i++) {
         const struct stored *item = &mirror->stored.items[i];
 

@@ -3,12 +3,13 @@
  * Happy path: the folders are there or are made, nobody else has the lock, the mailbox is the one
  * that it mirrors, the journal is read, and what stands in it is finished: what was durable in tmp/
  * is renamed, what was whole is looked at and stored. Of the rest in tmp/ only the part of the next
- * message stays. */
+ * message stays. What was durable and is nowhere now is fetched again. */
 #include "tools/fetch/mirror_private.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
@@ -17,6 +18,7 @@
 #include <unistd.h>
 
 #include "proxy/base/err.h"
+#include "tools/fetch/folder.h"
 
 #define STATE_NAME  "gatepost-fetch"
 #define MAILBOX_MAX 1024
@@ -168,9 +170,37 @@ static int on_record(void *context, const struct journal_record *record)
 
 /* ---- what was left ---- */
 
-static int rename_taken(struct mirror *mirror)
+/* 0: it is renamed, now or before the kill, and may have been read since. -ENOENT: it is nowhere.
+ */
+static int finish_rename(struct mirror *mirror, const struct stored *item)
 {
-    bool any = false;
+    char room[NAME_MAX + 8];
+    struct text path = TEXT_OVER(room);
+    int r = mirror_rename(mirror, item->uid, item->name);
+
+    if (r != -ENOENT)
+        return r;
+    if (faccessat(mirror->fresh, item->name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+        return 0;
+    return folder_find(mirror->maildir, item->name, &path);
+}
+
+/* What is nowhere (some programs remove files of tmp/ that are older than 36 hours) was not
+ * acknowledged, so the server has it still: it and all behind it comes again, but for what is here.
+ * Who has read and deleted it in between, or filed it elsewhere, gets it a second time; that looks
+ * the same as a loss, and mail must not be lost. */
+static void lose(struct mirror *mirror, struct stored *item, bool *lost)
+{
+    if (!*lost)
+        mirror->last = (struct remote_uid){ item->uid.epoch, item->uid.number - 1 };
+    *lost = true;
+    item->stage = STORED_WHOLE; /* store_whole() will see that it is not, and end there */
+}
+
+/* *ret_lost: something is lost, and the journal must be written anew. */
+static int rename_taken(struct mirror *mirror, bool *ret_lost)
+{
+    bool any = false, lost = false;
     int r = 0;
 
     for (size_t i = 0; i < mirror->stored.count; i++) {
@@ -179,15 +209,18 @@ static int rename_taken(struct mirror *mirror)
         if (item->stage != STORED_TAKEN)
             continue;
         any = true;
-        r = mirror_rename(mirror, item->uid, item->name);
+        r = finish_rename(mirror, item);
         if (r < 0 && r != -ENOENT)
             return r;
         item->stage = STORED_DONE;
+        if (r == -ENOENT)
+            lose(mirror, item, &lost);
     }
-    if (!any)
-        return 0;
-    if (fsync(mirror->fresh) < 0)
+    *ret_lost = lost;
+    if (any && fsync(mirror->fresh) < 0)
         return -errno;
+    if (!any || lost)
+        return 0;
     r = mirror_note(mirror, JOURNAL_DONE, mirror->last, none);
     return r == 0 ? journal_write(&mirror->journal) : r;
 }
@@ -225,11 +258,14 @@ static int split_whole(struct mirror *mirror, struct stored_list *ret_whole)
     for (size_t i = 0; i < list->count; i++) {
         struct stored *item = &list->items[i];
 
-        if (item->stage != STORED_WHOLE)
+        if (item->stage != STORED_WHOLE) {
             list->items[kept++] = *item;
-        else if (r == 0 && is_later(item->uid, mirror->last))
+            continue;
+        }
+        if (r == 0 && is_later(item->uid, mirror->last))
             r = stored_put(ret_whole, item->uid, span_of(item->digest, REMOTE_DIGEST_MAX),
                            STORED_WHOLE, SPAN_LIT(""));
+        free(item->name);
     }
     list->count = kept;
     return r;
@@ -272,13 +308,16 @@ static int clean(struct mirror *mirror)
 
 static int recover(struct mirror *mirror)
 {
-    int r = rename_taken(mirror);
+    bool lost = false;
+    int r = rename_taken(mirror, &lost);
 
     if (r == 0)
         r = store_whole(mirror);
     if (r == 0)
         r = clean(mirror);
-    return r == 0 ? mirror_compact(mirror) : r;
+    if (r < 0)
+        return r;
+    return lost ? mirror_write_anew(mirror) : mirror_compact(mirror);
 }
 
 /* ---- opening ---- */

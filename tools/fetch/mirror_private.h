@@ -9,11 +9,15 @@
 int mirror_group_add(struct mirror *mirror, struct remote_uid uid, struct span digest, int fd,
                      uint64_t octets);
 
-/* Renames what is durable in tmp/ and journalled, as `name`. -ENOENT: that has been done. */
+/* Renames what is durable in tmp/ and journalled, as `name`. -ENOENT: it is not in tmp/; that has
+ * been done, or somebody has removed it. */
 int mirror_rename(struct mirror *mirror, struct remote_uid uid, const char *name);
 
 /* Removes its file from tmp/, if there is one. */
 void mirror_unlink(struct mirror *mirror, struct remote_uid uid);
+
+/* Replaces the journal by what is known now. 0 or -errno. */
+int mirror_write_anew(struct mirror *mirror);
 
 /* 0 or -errno, of one line. */
 int mirror_note(struct mirror *mirror, enum journal_kind kind, struct remote_uid uid,

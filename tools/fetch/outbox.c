@@ -18,7 +18,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "tools/fetch/outbox_folder.h"
+#include "tools/fetch/folder.h"
 
 #define STATE_FOLDER "gatepost-fetch"
 

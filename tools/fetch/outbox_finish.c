@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "proxy/base/log.h"
-#include "tools/fetch/outbox_folder.h"
+#include "tools/fetch/folder.h"
 
 #define FAILED_LOG "gatepost-fetch.log"
 

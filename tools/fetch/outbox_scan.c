@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #include "proxy/base/err.h"
-#include "tools/fetch/outbox_folder.h"
+#include "tools/fetch/folder.h"
 
 #define NAME_SHOWN 120 /* octets of a file's name, on a terminal */
 
@@ -314,20 +314,14 @@ static void drop_twins(struct outbox *outbox)
     outbox->entry_count = kept;
 }
 
-/* Removes the record of a message that is not in the outbox any more. One that another program is
- * renaming may be missed by one look, hardly by two. */
+/* Removes the record of a message that is not in the outbox any more. */
 static int drop_orphan(struct outbox *outbox, const char *name)
 {
     char room[PATH_MAX];
     struct text path = TEXT_OVER(room);
+    int r = folder_find(outbox->folder, name, &path);
 
-    for (int look = 0; look < 2; look++) {
-        int r = folder_find(outbox->folder, name, &path);
-
-        if (r != -ENOENT)
-            return r;
-    }
-    return record_remove(outbox->state, name);
+    return r == -ENOENT ? record_remove(outbox->state, name) : r;
 }
 
 static int drop_orphans(struct outbox *outbox)

@@ -1,4 +1,5 @@
-/* A list of stored messages. Happy path: appended to at its end, removed from at its beginning. */
+/* A list of stored messages. Happy path: appended to at its end, removed from at its beginning.
+ * What had to be fetched again comes between those that are there. */
 #include "tools/fetch/stored.h"
 
 #include <errno.h>
@@ -12,13 +13,29 @@ void stored_free(struct stored_list *list)
     *list = (struct stored_list){ .items = NULL };
 }
 
-/* What is looked for was put in a moment ago, as a rule. */
+static bool is_before(struct remote_uid uid, struct remote_uid other)
+{
+    return uid.epoch == other.epoch && uid.number < other.number;
+}
+
+/* What is looked for was put in a moment ago, as a rule, or is later than all: only what an earlier
+ * epoch left can make a search long. */
 struct stored *stored_find(struct stored_list *list, struct remote_uid uid)
 {
-    for (size_t i = list->count; i > 0; i--)
+    for (size_t i = list->count; i > 0 && !is_before(list->items[i - 1].uid, uid); i--)
         if (remote_uid_equal(list->items[i - 1].uid, uid))
             return &list->items[i - 1];
     return NULL;
+}
+
+struct stored *stored_find_same(struct stored_list *list, struct remote_uid uid, struct span digest)
+{
+    struct stored *item = stored_find(list, uid);
+
+    return item && item->stage == STORED_DONE &&
+                   memcmp(item->digest, digest.data, REMOTE_DIGEST_MAX) == 0
+               ? item
+               : NULL;
 }
 
 struct stored *stored_find_alike(struct stored_list *list, uint32_t epoch, struct span digest)
@@ -33,8 +50,10 @@ struct stored *stored_find_alike(struct stored_list *list, uint32_t epoch, struc
     return NULL;
 }
 
-static struct stored *append(struct stored_list *list)
+static struct stored *insert(struct stored_list *list, struct remote_uid uid)
 {
+    size_t at = list->count;
+
     if (list->count == list->room) {
         size_t room = list->room ? 2 * list->room : 64;
         struct stored *grown = realloc(list->items, room * sizeof(*grown));
@@ -44,29 +63,23 @@ static struct stored *append(struct stored_list *list)
         list->items = grown;
         list->room = room;
     }
-    return &list->items[list->count++];
-}
-
-/* Later ones have greater numbers: only what an earlier epoch left can make a search long. */
-static struct stored *find_or_append(struct stored_list *list, struct remote_uid uid)
-{
-    const struct stored *last = list->count > 0 ? &list->items[list->count - 1] : NULL;
-    bool is_new = !last || (last->uid.epoch == uid.epoch && last->uid.number < uid.number);
-    struct stored *item = is_new ? NULL : stored_find(list, uid);
-
-    if (item)
-        return item;
-    item = append(list);
-    if (item)
-        *item = (struct stored){ .uid = uid };
-    return item;
+    while (at > 0 && is_before(uid, list->items[at - 1].uid))
+        at--;
+    memmove(&list->items[at + 1], &list->items[at], (list->count - at) * sizeof(*list->items));
+    list->count++;
+    list->items[at] = (struct stored){ .uid = uid };
+    if (at < list->untold)
+        list->untold = at;
+    return &list->items[at];
 }
 
 int stored_put(struct stored_list *list, struct remote_uid uid, struct span digest,
                enum stored_stage stage, struct span name)
 {
-    struct stored *item = find_or_append(list, uid);
+    struct stored *item = stored_find(list, uid);
 
+    if (!item)
+        item = insert(list, uid);
     if (!item)
         return -ENOMEM;
     free(item->name);

@@ -29,13 +29,17 @@ struct stored_list {
 
 void stored_free(struct stored_list *list);
 
-/* Appends, or changes the one that has this uid already: to a later stage, or another digest.
- * 0 or -ENOMEM. `name` is copied, and may be empty. */
+/* Puts it in its place, or changes the one that has this uid already: to a later stage, or another
+ * digest. 0 or -ENOMEM. `name` is copied, and may be empty. */
 int stored_put(struct stored_list *list, struct remote_uid uid, struct span digest,
                enum stored_stage stage, struct span name);
 
 /* NULL: there is none. */
 struct stored *stored_find(struct stored_list *list, struct remote_uid uid);
+
+/* That one, if it is done and has that digest. NULL: there is none. */
+struct stored *stored_find_same(struct stored_list *list, struct remote_uid uid,
+                                struct span digest);
 
 /* One of another epoch with that digest. NULL: there is none. */
 struct stored *stored_find_alike(struct stored_list *list, uint32_t epoch, struct span digest);

@@ -341,6 +341,104 @@ static void test_a_rename_that_was_begun_is_finished(void **state)
     assert_acks("2 3");
 }
 
+static void move(const char *from, const char *to)
+{
+    assert_int_equal(rename(strdupa(path_of(from)), strdupa(path_of(to))), 0);
+}
+
+/* As a run leaves it that was killed while it renamed messages `first` to `last`. */
+static void receive_and_take(uint64_t first, uint64_t last)
+{
+    for (uint64_t number = first; number <= last; number++) {
+        char text[32], line[256];
+
+        snprintf(text, sizeof(text), "%llu\r\n", (unsigned long long)number);
+        receive(number, text);
+        snprintf(line, sizeof(line), "T 0000beef.%llu %s 1.G_0000beef_%llu.x\n",
+                 (unsigned long long)number, digest_of(text), (unsigned long long)number);
+        append_to_journal(line);
+    }
+}
+
+static void test_what_a_reader_has_moved_meanwhile_is_here(void **state)
+{
+    (void)state;
+    assert_where("0");
+    receive_and_take(2, 3);
+    move("tmp/gatepost-fetch.0000beef.2", "cur/1.G_0000beef_2.x:2,FS");
+    kill_and_open();
+    assert_stored("3\n|");
+    assert_where("3");
+    assert_acks("2 3");
+}
+
+static void remove_from_tmp(uint64_t number)
+{
+    char name[64];
+
+    snprintf(name, sizeof(name), "tmp/gatepost-fetch.0000beef.%llu", (unsigned long long)number);
+    assert_int_equal(unlink(path_of(name)), 0);
+}
+
+/* Some renamed, one of those read, `lost` and 5 removed from tmp/, one whole behind them. */
+static void lose(uint64_t lost)
+{
+    receive_and_take(1, 5);
+    receive(6, "6\r\n");
+    if (lost != 2)
+        move("tmp/gatepost-fetch.0000beef.2", "new/1.G_0000beef_2.x");
+    if (lost != 4)
+        move("tmp/gatepost-fetch.0000beef.4", "cur/1.G_0000beef_4.x:2,S");
+    remove_from_tmp(5);
+    if (lost != 5)
+        remove_from_tmp(lost);
+}
+
+static void receive_number(uint64_t number)
+{
+    char text[32];
+
+    snprintf(text, sizeof(text), "%llu\r\n", (unsigned long long)number);
+    receive(number, text);
+}
+
+static void test_what_is_nowhere_is_fetched_again_and_nothing_else_twice(void **state)
+{
+    static const struct {
+        const char *before, *where, *acks, *stored;
+    } rows[] = {
+        { "0", "1", "2 3 4", "1\n|2\n|3\n|5\n|6\n|7\n|" },
+        { "1", "2", "1 3 4", "1\n|2\n|3\n|5\n|6\n|7\n|" },
+        { "2", "3", "1 2 4", "1\n|2\n|3\n|5\n|6\n|7\n|" },
+        { "3", "4", "1 2 3", "1\n|2\n|3\n|4\n|5\n|6\n|7\n|" },
+        { "4", "5", "1 2 3 4", "1\n|2\n|3\n|5\n|6\n|7\n|" },
+    };
+
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        teardown(state);
+        setup(state);
+        assert_where("0");
+        lose(i + 1);
+        kill_and_open();
+        assert_where(rows[i].before);
+        assert_acks(rows[i].acks);
+        kill_and_open(); /* and so it stays */
+        assert_where(rows[i].before);
+        receive_number(i + 1);
+        assert_int_equal(mirror_commit(&mirror), 0);
+        kill_and_open();
+        assert_where(rows[i].where);
+        for (uint64_t number = i + 2; number <= 7; number++)
+            receive_number(number);
+        assert_int_equal(mirror_pulled(&mirror), 0);
+        assert_stored(rows[i].stored); /* but for what was read */
+        assert_int_equal(count_in_tmp(), 0);
+        kill_and_open();
+        assert_where("7");
+        assert_acks("1 2 3 4 5 6 7");
+    }
+}
+
 static void test_a_torn_line_is_cut_off(void **state)
 {
     static const char *const tails[] = { "W 0000beef.9 52", "garbage\n", "K 0000beef.0 x\n",
@@ -653,6 +751,8 @@ int main(void)
         TEST(test_what_is_whole_outlives_a_kill),
         TEST(test_what_is_whole_in_the_journal_only_comes_again),
         TEST(test_a_rename_that_was_begun_is_finished),
+        TEST(test_what_a_reader_has_moved_meanwhile_is_here),
+        TEST(test_what_is_nowhere_is_fetched_again_and_nothing_else_twice),
         TEST(test_a_torn_line_is_cut_off),
         TEST(test_the_part_of_a_large_message_outlives_a_kill),
         TEST(test_a_part_behind_a_message_that_is_lost_is_not_gone_on_with),

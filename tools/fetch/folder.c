@@ -1,6 +1,6 @@
 /* Moving is renaming without replacing; over file systems it is a copy in tmp/ that is renamed, and
  * the original removed after that. */
-#include "tools/fetch/outbox_folder.h"
+#include "tools/fetch/folder.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -79,7 +79,7 @@ static bool is_base(const char *name, const char *base)
     return strncmp(name, base, size) == 0 && (name[size] == '\0' || name[size] == ':');
 }
 
-int folder_find(int folder, const char *base, struct text *ret_path)
+static int look_for(int folder, const char *base, struct text *ret_path)
 {
     static const char *const places[] = { "new", "cur" };
     int r = -ENOENT;
@@ -105,6 +105,14 @@ int folder_find(int folder, const char *base, struct text *ret_path)
         closedir(listing);
     }
     return r;
+}
+
+/* What is renamed while a listing is read may be missed by one look, hardly by two. */
+int folder_find(int folder, const char *base, struct text *ret_path)
+{
+    int r = look_for(folder, base, ret_path);
+
+    return r == -ENOENT ? look_for(folder, base, ret_path) : r;
 }
 
 /* ---- moving ---- */

@@ -1,8 +1,8 @@
 /* Folders of Maildir kind, and files that move between them: durable when a function returns 0, and
  * after a crash at any point in one of them, or in both, never in none. All functions block. Errors
  * are -errno. */
-#ifndef GATEPOST_TOOLS_FETCH_OUTBOX_FOLDER_H
-#define GATEPOST_TOOLS_FETCH_OUTBOX_FOLDER_H
+#ifndef GATEPOST_TOOLS_FETCH_FOLDER_H
+#define GATEPOST_TOOLS_FETCH_FOLDER_H
 
 #include "proxy/base/text.h"
 
@@ -19,7 +19,8 @@ int folder_move(int from, const char *path, int to, const char *place, const cha
 /* Removes folder/path ("new/..."). It may be gone. */
 int folder_remove(int folder, const char *path);
 
-/* Writes "new/..." or "cur/..." of the message `base` (up to a colon) into `ret_path`. -ENOENT. */
+/* Writes "new/..." or "cur/..." of the message `base` (up to a colon) into `ret_path`. -ENOENT: it
+ * is in neither, also where another program renames it meanwhile. */
 int folder_find(int folder, const char *base, struct text *ret_path);
 
 /* Appends a line to the file `name`, with the date before it. */
