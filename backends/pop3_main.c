@@ -55,7 +55,8 @@ static void log_failure(const struct pop3_worker *worker, const char *what, int 
     log_line(LOG_LEVEL_ERROR, "%s: %s: %s", worker->user, what, err_text(error));
 }
 
-/* The name that was tried is not told: people type their password there. */
+/* The name that was tried stands in the proxy's line of the session; once is enough, since people
+ * type their password there. */
 static void log_refusal(const struct pop3_worker *worker)
 {
     const struct proxy_v2 *client = &worker->session->client;

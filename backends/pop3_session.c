@@ -195,6 +195,8 @@ static int auth_answer(struct pop3_session *session, struct span line)
 {
     session->state = POP3_AUTHORIZATION;
     session->line.limit = POP3_LINE_MAX;
+    /* Neither an error nor a failed login: no password was tried, so that it helps nobody more than
+     * NOOP would (RFC 5034 section 4). */
     if (span_equal(line, SPAN_LIT("*")))
         return reply(session, "-ERR Cancelled");
     return auth_response(session, line);

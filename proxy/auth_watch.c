@@ -73,7 +73,9 @@ void auth_watch_answer(struct auth_watch *watch, struct span answer)
     unsigned char clear[DECODED_MAX];
     long size;
 
-    if (span_equal(answer, SPAN_LIT("*"))) { /* RFC 4954 section 4, RFC 5034 section 4 */
+    /* RFC 4954 section 4, RFC 5034 section 4. No failed login, whatever came before: a password is
+     * guessed only where the server judges it, and it does not judge what is cancelled. */
+    if (span_equal(answer, SPAN_LIT("*"))) {
         *watch = (struct auth_watch){ 0 };
         return;
     }
