@@ -1,38 +1,27 @@
-/* Binding: public TCP ports on each address, and the embedded workers' UNIX sockets.
+/* Binding: public TCP ports on each address. The embedded workers' UNIX sockets are bound by
+ * listener_set_embedded.c.
  *
  * All are tried, so that one run names every port that is in use; then either all are open or none.
- * A missing address family is a log line. A UNIX socket's file that is left from before is replaced
- * when nobody listens on it. What the set before has as well is the same socket, by another
- * descriptor: each set closes its own, and the later one inherits the files. */
-#include "proxy/listener_set.h"
+ * A missing address family is a log line. What the set before has as well is the same socket, by
+ * another descriptor: each set closes its own. */
+#include "proxy/listener_set_private.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <net/if.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "proxy/base/err.h"
 #include "proxy/base/log.h"
-#include "proxy/base/paths.h"
 #include "proxy/port_owner.h"
-#include "proxy/socket_file.h"
 
-/* A set that is being made. */
-struct opening {
-    struct listener_set *set;
-    const struct listener_set_start *start;
-};
-
-#define LISTENERS_MAX    (CHILD_FDS_MAX - 3) /* beside log, bundle and shared memory */
-#define PUBLIC_BACKLOG   4096
-#define EMBEDDED_BACKLOG 4096
+#define LISTENERS_MAX  (CHILD_FDS_MAX - 3) /* beside log, bundle and shared memory */
+#define PUBLIC_BACKLOG 4096
 
 static int parse_address(const char *text, unsigned port, struct sockaddr_storage *ret_address,
                          socklen_t *ret_size)
@@ -101,11 +90,7 @@ static const char *rule_text(const struct settings_listen *rule)
     return rule->protocol == PROTOCOL_SMTP ? "STARTTLS" : "STLS";
 }
 
-static void tell(const struct opening *opening, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
-
-/* In the log, and to whoever asked for the set. */
-static void tell(const struct opening *opening, const char *format, ...)
+void listener_set_tell_error(const struct opening *opening, const char *format, ...)
 {
     char room[LOG_LINE_MAX];
     va_list arguments;
@@ -127,20 +112,22 @@ static void tell_failure(const struct opening *opening, const struct settings_li
     switch (error) {
     case -EADDRINUSE:
         port_owner_describe(port, &owner);
-        tell(opening, "port %u (%s, %s) is in use by %s", port, rule->name, address,
-             text_str(&owner));
+        listener_set_tell_error(opening, "port %u (%s, %s) is in use by %s", port, rule->name,
+                                address, text_str(&owner));
         return;
     case -EACCES:
-        tell(opening,
-             "port %u (%s): ports below 1024 need root or CAP_NET_BIND_SERVICE; "
-             "for a trial set [gatepost] port_offset = 20000",
-             port, rule->name);
+        listener_set_tell_error(opening,
+                                "port %u (%s): ports below 1024 need root or CAP_NET_BIND_SERVICE; "
+                                "for a trial set [gatepost] port_offset = 20000",
+                                port, rule->name);
         return;
     case -EADDRNOTAVAIL:
-        tell(opening, "port %u (%s): this machine has no address %s", port, rule->name, address);
+        listener_set_tell_error(opening, "port %u (%s): this machine has no address %s", port,
+                                rule->name, address);
         return;
     default:
-        tell(opening, "port %u (%s, %s): %s", port, rule->name, address, err_text(error));
+        listener_set_tell_error(opening, "port %u (%s, %s): %s", port, rule->name, address,
+                                err_text(error));
     }
 }
 
@@ -259,8 +246,8 @@ static int open_port(const struct opening *opening, const struct settings_listen
             r = error;
     }
     if (r == 0 && set->public_count == before) {
-        tell(opening, "port %u (%s) could be opened on no address",
-             settings_listen_port(settings, rule), rule->name);
+        listener_set_tell_error(opening, "port %u (%s) could be opened on no address",
+                                settings_listen_port(settings, rule), rule->name);
         r = -EADDRNOTAVAIL;
     }
     if (r == 0)
@@ -317,158 +304,6 @@ static int open_publics(const struct opening *opening)
     return r;
 }
 
-const char *embedded_listener_kind(const struct embedded_listener *listener)
-{
-    switch (listener->protocol) {
-    case PROTOCOL_SMTP:
-        return "smtp";
-    case PROTOCOL_POP3:
-        return "pop3";
-    case PROTOCOL_REMOTE:
-        return "remote";
-    case PROTOCOL_OPAQUE:
-        break;
-    }
-    return "opaque";
-}
-
-static struct embedded_listener *find_embedded(const struct listener_set *set, const char *path)
-{
-    for (size_t i = 0; set && i < set->embedded_count; i++)
-        if (set->embedded[i].fd >= 0 && strcmp(set->embedded[i].path, path) == 0)
-            return &set->embedded[i];
-    return NULL;
-}
-
-static int take_embedded(const struct embedded_listener *former, struct embedded_listener *listener)
-{
-    if (former->protocol != listener->protocol)
-        return -EPROTOTYPE; /* a client would meet the program of the other protocol */
-    listener->fd = fcntl(former->fd, F_DUPFD_CLOEXEC, 0);
-    listener->device = former->device;
-    listener->inode = former->inode;
-    listener->borrowed = true;
-    return listener->fd < 0 ? -errno : 0;
-}
-
-/* The proxy workers may connect, and nobody else. */
-static int bind_new_embedded(const struct privileges *privileges,
-                             struct embedded_listener *listener)
-{
-    struct socket_access_rule rule = { (uid_t)-1, (gid_t)-1, 0600 };
-    struct socket_file socket;
-    int r;
-
-    if (privileges->drop) {
-        rule.uid = privileges->proxy.uid;
-        rule.gid = privileges->proxy.gid;
-    }
-    r = socket_file_open(listener->path, &rule, EMBEDDED_BACKLOG, &socket);
-    if (r < 0)
-        return r;
-    listener->fd = socket.fd;
-    listener->device = socket.device;
-    listener->inode = socket.inode;
-    return 0;
-}
-
-/* One of the process before. -ENOENT: there is none, or nobody could connect to it. */
-static int take_passed(const struct listener_set_start *start, struct embedded_listener *listener)
-{
-    struct stat status;
-    int fd;
-
-    if (!start->activation || lstat(listener->path, &status) < 0 || !S_ISSOCK(status.st_mode))
-        return -ENOENT;
-    fd = activation_take_path(start->activation, listener->path, embedded_listener_kind(listener));
-    if (fd < 0)
-        return fd;
-    listener->fd = fd;
-    listener->device = status.st_dev;
-    listener->inode = status.st_ino;
-    listener->borrowed = true;
-    return 0;
-}
-
-static int open_embedded(const struct opening *opening, const struct settings_backend *backend,
-                         enum port_protocol protocol)
-{
-    const struct listener_set_start *start = opening->start;
-    struct embedded_listener listener = { .backend = backend, .protocol = protocol };
-    const struct embedded_listener *former;
-    int r = embedded_socket_path(start->settings->gatepost.runtime_dir, backend->name,
-                                 listener.path, sizeof(listener.path));
-
-    if (r < 0)
-        return r;
-    former = find_embedded(start->before, listener.path);
-    r = former ? take_embedded(former, &listener) : take_passed(start, &listener);
-    if (r == -ENOENT)
-        r = bind_new_embedded(start->privileges, &listener);
-    if (r == 0)
-        opening->set->embedded[opening->set->embedded_count++] = listener;
-    return r;
-}
-
-static void tell_embedded_failure(const struct opening *opening,
-                                  const struct settings_backend *backend, int error)
-{
-    const char *why = error == -EEXIST       ? "it is there and no socket"
-                      : error == -EADDRINUSE ? "another process listens on it"
-                      : error == -EPROTOTYPE ? "it was of the other protocol until now: give the "
-                                               "backend another name, or restart"
-                                             : err_text(error);
-
-    tell(opening, "socket %s/%s.sock of [backend %s]: %s",
-         opening->start->settings->gatepost.runtime_dir, backend->name, backend->name, why);
-}
-
-/* What the set before has and this one does not name stays for the sessions of before. */
-static int keep_leaving(const struct opening *opening)
-{
-    const struct listener_set *before = opening->start->before;
-
-    for (size_t i = 0; before && i < before->embedded_count; i++) {
-        struct embedded_listener *former = &before->embedded[i], leaving = *former;
-
-        if (former->fd < 0 || find_embedded(opening->set, former->path))
-            continue;
-        leaving.backend = NULL;
-        leaving.leaving = leaving.borrowed = true;
-        leaving.fd = fcntl(former->fd, F_DUPFD_CLOEXEC, 0);
-        if (leaving.fd < 0)
-            return -errno;
-        opening->set->embedded[opening->set->embedded_count++] = leaving;
-    }
-    return 0;
-}
-
-static int open_all_embedded(const struct opening *opening)
-{
-    const struct settings *settings = opening->start->settings;
-    const struct listener_set *before = opening->start->before;
-    struct listener_set *set = opening->set;
-    int r = 0;
-
-    set->embedded = calloc(settings->backend_count + (before ? before->embedded_count : 0) + 1,
-                           sizeof(*set->embedded));
-    if (!set->embedded)
-        return -ENOMEM;
-    for (size_t i = 0; i < settings->backend_count; i++) {
-        const struct settings_backend *backend = &settings->backends[i];
-        enum port_protocol protocol;
-        int error;
-
-        if (!settings_backend_embedded(backend) ||
-            !settings_backend_protocol(settings, backend, &protocol))
-            continue;
-        error = open_embedded(opening, backend, protocol);
-        if (error < 0)
-            tell_embedded_failure(opening, backend, r = error);
-    }
-    return r < 0 ? r : keep_leaving(opening);
-}
-
 void listener_set_tell_open(const struct listener_set *set, const struct listener_set *before)
 {
     for (size_t i = 0; i < set->public_count; i++)
@@ -485,12 +320,12 @@ int listener_set_open(const struct listener_set_start *start, struct listener_se
 
     listener_set_tell_closed(start->settings, start->before ? start->before->settings : NULL);
     r = open_publics(&opening);
-    error = open_all_embedded(&opening);
+    error = listener_set_open_embedded(&opening);
     if (r == 0)
         r = error;
     if (r == 0 && set.public_count > LISTENERS_MAX) {
-        tell(&opening, "%zu addresses to listen on: %d are possible", set.public_count,
-             LISTENERS_MAX);
+        listener_set_tell_error(&opening, "%zu addresses to listen on: %d are possible",
+                                set.public_count, LISTENERS_MAX);
         r = -E2BIG;
     }
     if (r < 0) {
@@ -506,43 +341,6 @@ void listener_set_close_public(struct listener_set *set)
     for (size_t i = 0; i < set->public_count; i++)
         close(set->publics[i].fd);
     set->public_count = 0;
-}
-
-static void remove_socket(const struct embedded_listener *listener)
-{
-    struct socket_file socket = { .device = listener->device, .inode = listener->inode };
-
-    memcpy(socket.path, listener->path, sizeof(socket.path));
-    socket_file_remove(&socket);
-}
-
-void listener_set_own(struct listener_set *set)
-{
-    for (size_t i = 0; i < set->embedded_count; i++)
-        set->embedded[i].borrowed = false;
-}
-
-void listener_set_close_embedded(struct embedded_listener *listener)
-{
-    if (listener->fd < 0)
-        return;
-    if (!listener->borrowed)
-        remove_socket(listener);
-    close(listener->fd);
-    listener->fd = -1;
-}
-
-void listener_set_replace(struct listener_set *set, struct listener_set *before)
-{
-    for (size_t i = 0; i < set->embedded_count; i++) {
-        struct embedded_listener *former = find_embedded(before, set->embedded[i].path);
-
-        if (!set->embedded[i].borrowed || !former)
-            continue;
-        former->borrowed = true;
-        set->embedded[i].borrowed = false;
-    }
-    listener_set_deinit(before);
 }
 
 void listener_set_deinit(struct listener_set *set)

@@ -13,7 +13,8 @@
  *                        configuration.c        settings, PEM files and accounts, put into bundles
  *                        privileges.c           `user`, `mail_user`, `groups` looked up
  *                        folders.c              state, runtime and mail folders made
- *                        listener_set.c         public ports and embedded workers' sockets bound
+ *                        listener_set.c         public ports bound
+ *                        listener_set_embedded.c  sockets of the embedded workers bound
  *                        activation.c           sockets that the service manager passes
  *                        notify.c               what it is told; watchdog.c: do all live
  *                        upgrade.c, upgrade_*.c another gatepost takes over
