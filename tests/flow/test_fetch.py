@@ -131,6 +131,14 @@ def test_a_certificate_that_is_not_trusted_gets_no_password(gate, local, more):
     assert gate.log().count("auth failed") == before, "the password was wrong, and nobody has seen it"
 
 
+@pytest.mark.parametrize("port", ["pop3s", "smtp"])
+def test_another_port_of_the_server(gate, local, port):
+    command = [word.replace(str(gate.port("remote")), str(gate.port(port))) for word in local.command()]
+    result = subprocess.run(command, input="secret\n", capture_output=True, text=True, timeout=60, env=local.environment)
+    assert result.returncode == PROTOCOL, result.stderr
+    assert "what it speaks on this port is not Remote Mail; another port is given as HOST:PORT" in result.stderr
+
+
 # sending
 
 def put(local, text, to, sender=library.USER, name=None):

@@ -234,10 +234,14 @@ def test_floods(answers, codes):
 
 # TLS
 
-def tls_server(certificate, key, answers=None):
+def tls_server(certificate, key, answers=None, newest=None, ciphers=None):
     """A script that speaks TLS with that certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
+    if newest:
+        context.minimum_version, context.maximum_version = ssl.TLSVersion.TLSv1, newest
+    if ciphers:
+        context.set_ciphers(ciphers)
 
     def script(wire, connection):
         try:
@@ -269,6 +273,16 @@ def other_authority(folder):
     return pair
 
 
+def not_yet(folder):
+    return write_pair(folder, *certificates.self_signed(["localhost"], since=10))
+
+
+def unknown_authority(folder):
+    pair = good(folder)
+    (folder / "ca.pem").write_bytes(certificates.self_signed(["another authority"])[0])
+    return pair
+
+
 def good(folder):
     certificates.write(folder)
     return folder / "cert.pem", folder / "key.pem"
@@ -279,10 +293,16 @@ def fingerprint(path):
                                                    "-----END CERTIFICATE-----\n")).hexdigest()
 
 
-@pytest.mark.parametrize("make, words", [(expired, "expired"), (other_name, "name|host"), (other_authority, "self|issuer|trust")])
-def test_certificates_that_are_not_the_server_s(folder, make, words):
+@pytest.mark.parametrize("host, make, words", [
+    ("localhost", expired, "its certificate has expired"),
+    ("localhost", not_yet, "not valid yet, or the clock of this machine is wrong"),
+    ("localhost", other_name, "its certificate is for other names than this one"),
+    ("127.0.0.1", other_name, "its certificate is for names, or other addresses; use the name of the host"),
+    ("localhost", other_authority, "it has signed its certificate itself; --fingerprint trusts this one"),
+    ("localhost", unknown_authority, "of an authority that is not trusted here; --ca names others")])
+def test_certificates_that_are_not_the_server_s(folder, host, make, words):
     with Site() as site, Backend(0, tls_server(*make(folder))) as server:
-        result = site.run(Nobody(folder), server.port)
+        result = site.run(Nobody(folder), server.port, host=host)
         assert result.returncode == PROTOCOL, result.words
         assert re.search(words, result.stderr, re.I), result.words
         assert server.received == b"", "nothing is said to it"
@@ -307,10 +327,22 @@ def test_fingerprints(folder, right):
         examine(site, [TEXT.replace(b"\r\n", b"\n")] if right else [])
 
 
-def test_a_plain_server_where_tls_is_asked_for(folder):
+@pytest.mark.parametrize("said", [b"- [SYNTAX] versions: RM/1\r\n", b"220 mail.example.org ESMTP\r\n", b"+OK ready\r\n",
+                                  b"* OK IMAP4rev1\r\n", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"SSH-2.0-OpenSSH\r\n"])
+def test_a_plain_server_where_tls_is_asked_for(folder, said):
     good(folder)
-    with Site() as site, Backend(0, lambda wire, connection: wire.send(b"- [SYNTAX] versions: RM/1\r\n")) as server:
+    with Site() as site, Backend(0, lambda wire, connection: wire.send(said)) as server:
         result = site.run(Nobody(folder), server.port)
         assert result.returncode == PROTOCOL, result.words
-        assert re.search("TLS", result.stderr), result.words
+        assert "does not begin with TLS on this port" in result.stderr and "--plain" in result.stderr, result.words
         assert library.PASSWORD.encode() not in server.received
+
+
+@pytest.mark.parametrize("how, words", [
+    ({"newest": ssl.TLSVersion.TLSv1_1, "ciphers": "ALL:@SECLEVEL=0"}, "it speaks no TLS 1.2 or later"),
+    ({"newest": ssl.TLSVersion.TLSv1_2, "ciphers": "aNULL:@SECLEVEL=0"}, "it has no cipher that is used here")])
+def test_a_server_with_another_tls(folder, how, words):
+    with Site() as site, Backend(0, tls_server(*good(folder), **how)) as server:
+        result = site.run(Nobody(folder), server.port)
+        assert result.returncode == PROTOCOL and words in result.stderr, result.words
+        assert server.received == b""

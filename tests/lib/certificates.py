@@ -51,13 +51,14 @@ def client_context(minimum=None, maximum=None, alpn=None, ciphers=None, verify=T
     return context
 
 
-def self_signed(names, key="ecdsa", days=90):
-    """(certificate, key) as PEM octets, by a P-256 or an RSA ("rsa") key of its own, without our authority."""
+def self_signed(names, key="ecdsa", days=90, since=-100):
+    """(certificate, key) as PEM octets, by a P-256 or an RSA ("rsa") key of its own, without our authority. It is valid from
+    the day `since` to the day `days`, counted from now."""
     now = datetime.datetime.utcnow()
     private = ec.generate_private_key(ec.SECP256R1()) if key == "ecdsa" else rsa.generate_private_key(65537, 2048)
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, names[0])])
     builder = x509.CertificateBuilder(subject, subject, private.public_key(), x509.random_serial_number(),
-                                      now - datetime.timedelta(days=100), now + datetime.timedelta(days=days))
+                                      now + datetime.timedelta(days=since), now + datetime.timedelta(days=days))
     builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False)
     return (builder.sign(private, hashes.SHA256()).public_bytes(serialization.Encoding.PEM),
             private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,

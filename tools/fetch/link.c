@@ -145,13 +145,64 @@ static int connect_by_name(const struct link_options *options, int *ret_fd, stru
 
 /* ---- TLS ---- */
 
+struct explanation {
+    long code;
+    const char *words;
+};
+
+#define NO_TLS                                                                                     \
+    "it does not begin with TLS on this port; another port is given as HOST:PORT, and --plain "    \
+    "does without TLS where the link is safe already"
+#define OLD_TLS "it speaks no TLS 1.2 or later"
+
+static const struct explanation reasons[] = {
+    { SSL_R_WRONG_VERSION_NUMBER, NO_TLS },
+    { SSL_R_PACKET_LENGTH_TOO_LONG, NO_TLS },
+    { SSL_R_UNSUPPORTED_PROTOCOL, OLD_TLS },
+    { SSL_R_TLSV1_ALERT_PROTOCOL_VERSION, OLD_TLS },
+    { SSL_R_SSLV3_ALERT_HANDSHAKE_FAILURE, "it has no cipher that is used here" },
+    { SSL_R_TLSV1_ALERT_NO_APPLICATION_PROTOCOL,
+      "what it speaks on this port is not Remote Mail; another port is given as HOST:PORT" },
+    { 0, NULL },
+};
+
+#define UNKNOWN_AUTHORITY                                                                          \
+    "its certificate is of an authority that is not trusted here; --ca names others"
+
+static const struct explanation verdicts[] = {
+    { X509_V_ERR_CERT_HAS_EXPIRED, "its certificate has expired" },
+    { X509_V_ERR_CERT_NOT_YET_VALID,
+      "its certificate is not valid yet, or the clock of this machine is wrong" },
+    { X509_V_ERR_HOSTNAME_MISMATCH, "its certificate is for other names than this one" },
+    { X509_V_ERR_IP_ADDRESS_MISMATCH,
+      "its certificate is for names, or other addresses; use the name of the host" },
+    { X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY, UNKNOWN_AUTHORITY },
+    { X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE, UNKNOWN_AUTHORITY },
+    { X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN, UNKNOWN_AUTHORITY },
+    { X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT,
+      "it has signed its certificate itself; --fingerprint trusts this one" },
+    { 0, NULL },
+};
+
+/* NULL: there are no words of ours. */
+static const char *explain_code(const struct explanation *list, long code)
+{
+    while (list->words && list->code != code)
+        list++;
+    return list->words;
+}
+
 /* The reason of the last error, without file and function. */
 static void put_tls_error(struct text *words)
 {
     unsigned long error = ERR_peek_last_error();
-    const char *reason = error ? ERR_reason_error_string(error) : NULL;
+    const char *ours = explain_code(reasons, ERR_GET_REASON(error)),
+               *theirs = error ? ERR_reason_error_string(error) : NULL;
 
-    text_puts(words, reason ? reason : "the server has closed");
+    if (ours && ERR_GET_LIB(error) == ERR_LIB_SSL)
+        text_puts(words, ours);
+    else
+        text_puts(words, theirs ? theirs : "the server has closed");
     ERR_clear_error();
 }
 
@@ -213,13 +264,18 @@ static void put_fingerprint(const X509 *certificate, char *into)
 static int explain(struct link *link, struct text *words)
 {
     long verdict = SSL_get_verify_result(link->ssl);
+    const char *ours = explain_code(verdicts, verdict);
 
     if (verdict == X509_V_OK) {
         put_tls_error(words);
         return LINK_UNTRUSTED;
     }
     ERR_clear_error();
-    text_printf(words, "its certificate is refused: %s", X509_verify_cert_error_string(verdict));
+    if (ours)
+        text_puts(words, ours);
+    else
+        text_printf(words, "its certificate is refused: %s",
+                    X509_verify_cert_error_string(verdict));
     return LINK_UNTRUSTED;
 }
 
