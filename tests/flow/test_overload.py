@@ -38,7 +38,7 @@ def greeted(gate, port, count):
 def settle(gate, count=2):
     """The workers have seen what came before."""
     for _ in range(count):
-        Ctl(gate).json("stats")
+        Ctl(gate).json("status")  # which asks them
 
 
 def counters(gate):
@@ -155,7 +155,7 @@ def test_nobody_is_refused_while_another_worker_takes_clients():
 def test_p8_many_who_do_not_go_away_take_few_descriptors_for_a_short_time():
     with gatepost(1, "100ms") as gate:
         (worker,), (held,) = gate.workers(), greeted(gate, "smtp", 1)
-        Ctl(gate).json("stats")
+        Ctl(gate).json("status")  # which asks them
         before = proc.descriptor_count(worker)
         wires = connect(gate, "smtp", 300)
         for wire in wires:
