@@ -9,10 +9,13 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "conf/ini_reader.h"
 #include "conf/settings_check.h"
@@ -342,11 +345,29 @@ static void load_text(struct loader *loader, const char *text, size_t size, cons
         loader->error = -ENOMEM;
 }
 
+/* A pipe may be (-c <(...) of a shell); one that nobody writes to is at its end, not waited for. */
+static FILE *open_file(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    FILE *file = fd < 0 || fcntl(fd, F_SETFL, 0) < 0 ? NULL : fdopen(fd, "r");
+
+    if (!file && fd >= 0)
+        close(fd);
+    return file;
+}
+
+static bool is_pipe(FILE *file)
+{
+    struct stat status;
+
+    return fstat(fileno(file), &status) == 0 && S_ISFIFO(status.st_mode);
+}
+
 static void load_file(struct loader *loader, const char *path)
 {
     struct diagnostic_place place = { path, 0, 0, NULL, NULL };
     char *text = malloc(FILE_MAX_BYTES + 1);
-    FILE *file = fopen(path, "re");
+    FILE *file = open_file(path);
     size_t size;
 
     if (!text) {
@@ -359,6 +380,9 @@ static void load_file(struct loader *loader, const char *path)
         if (ferror(file))
             diagnostics_add(loader->diagnostics, DIAGNOSTIC_ERROR, &place,
                             "cannot read the file: %s", strerror(errno));
+        else if (size == 0 && is_pipe(file))
+            diagnostics_add(loader->diagnostics, DIAGNOSTIC_ERROR, &place,
+                            "the file is a pipe that nobody writes to");
         else
             load_text(loader, text, size, path);
     }

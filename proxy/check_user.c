@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -75,7 +76,10 @@ static int find_listener(const char *settings_path, struct listener_of *ret_list
 int check_user_become(const char *path, uid_t *ret_uid)
 {
     struct listener_of listener;
+    struct stat status;
 
+    if (stat(path, &status) == 0 && !S_ISREG(status.st_mode))
+        return CHECK_USER_OWN; /* a shell's pipe can be read once */
     if (geteuid() != 0 || find_listener(path, &listener) < 0 || listener.user.uid == 0)
         return CHECK_USER_OWN;
     if (setgroups(listener.count, listener.groups) < 0 ||

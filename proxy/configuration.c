@@ -43,7 +43,7 @@ static void load_own_ca(struct configuration *configuration, const struct settin
 
     if (r < 0)
         settings_report(settings, diagnostics, DIAGNOSTIC_ERROR, &ref, "[backend %s] ca = %s: %s",
-                        backend->name, backend->ca, err_text(r));
+                        backend->name, backend->ca, pem_file_error(r));
     else
         check_ca(settings, backend, file, diagnostics);
 }
@@ -61,7 +61,7 @@ static void load_system_ca(struct configuration *configuration,
         settings_report(settings, diagnostics, DIAGNOSTIC_ERROR, &ref,
                         "[backend %s] ca is empty, and the system's %s cannot be read: %s. Set ca, "
                         "or install ca-certificates",
-                        backend->name, TLS_CLIENT_SYSTEM_CA, err_text(r));
+                        backend->name, TLS_CLIENT_SYSTEM_CA, pem_file_error(r));
     else
         check_ca(settings, backend, file, diagnostics);
 }

@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#include "proxy/base/err.h"
+#include "proxy/pem_file.h"
 #include "proxy/socket_access.h"
 #include "proxy/tls_certificate.h"
 
@@ -174,7 +174,7 @@ void configuration_put_unreadable(const char *path, int error, struct text *word
 {
     struct stat status;
 
-    text_puts(words, err_text(error));
+    text_puts(words, pem_file_error(error));
     if (error != -EACCES)
         return;
     if (stat(path, &status) < 0) {

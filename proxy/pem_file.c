@@ -1,5 +1,5 @@
 /* Reads PEM files into memory that is wiped when it is given back. Fails where a file cannot be
- * read, is a folder, or is too large. */
+ * read, is none (a folder, a pipe), or is too large. */
 #include "proxy/pem_file.h"
 
 #include <errno.h>
@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "proxy/base/err.h"
 
 #define PEM_MAX_BYTES (1024 * 1024) /* a guess far above any chain */
 
@@ -55,19 +57,24 @@ static int read_open_file(int fd, struct pem_file *ret_file)
 
 int pem_file_read(const char *path, struct file_stamps *stamps, struct pem_file *ret_file)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY), r = fd < 0 ? -errno : 0;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK), r = fd < 0 ? -errno : 0;
     struct stat status;
     bool known = fd >= 0 && fstat(fd, &status) == 0;
 
     if (file_stamps_add(stamps, path, known ? &status : NULL) < 0)
         r = -ENOMEM;
-    if (r == 0 && known && S_ISDIR(status.st_mode))
-        r = -EISDIR;
+    if (r == 0 && known && !S_ISREG(status.st_mode))
+        r = S_ISDIR(status.st_mode) ? -EISDIR : -EINVAL;
     if (r == 0)
         r = read_open_file(fd, ret_file);
     if (fd >= 0)
         close(fd);
     return r;
+}
+
+const char *pem_file_error(int error)
+{
+    return error == -EINVAL ? "it is no regular file" : err_text(error);
 }
 
 void pem_file_drop(struct pem_file *file)

@@ -133,6 +133,17 @@ def test_a_file_that_is_not_there_is_told(folder):
     assert f"{folder}/no.ini: error: cannot open the file: No such file or directory\n" in result.stderr
 
 
+@pytest.mark.parametrize("name", ["gatepost.ini", "conf.d/more.ini"])
+def test_a_pipe_that_nobody_writes_to_is_not_waited_for(folder, name):
+    copy("odd_no_certificate", folder)
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).unlink(missing_ok=True)
+    os.mkfifo(folder / name)
+    result = subprocess.run([library.PROXY, "-t", "-c", folder / "gatepost.ini"], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 78
+    assert f"{folder}/{name}: error: the file is a pipe that nobody writes to\n" in result.stderr
+
+
 def test_nothing_is_bound_and_nothing_is_made(folder):
     """-t of a good file, with every system call looked at."""
     copy("odd_no_certificate", folder)

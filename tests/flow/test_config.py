@@ -28,6 +28,14 @@ def good_ini(folder):
         str(gate.folder / "key.pem"), str(certificates / "key.pem"))
 
 
+def test_a_pipe_that_a_shell_makes_is_read_to_its_end(folder):
+    path = folder / "gatepost.ini"
+    path.write_text(good_ini(folder))
+    result = subprocess.run(["bash", "-c", f"{library.PROXY} -t -c <(sleep 1; cat {path})"], capture_output=True, text=True,
+                            timeout=60)
+    assert result.returncode == 0 and re.match(r"/dev/fd/\d+: good", result.stdout), result.stderr
+
+
 BAD = [
     ("an unknown key", "[listen pop3]\ndetect_wiat = 1s\n", ("gatepost.ini:2", "detect_wait", "^")),
     ("an unknown section", "[lissten pop3]\nport = 1110\n", ("gatepost.ini:1", "listen")),

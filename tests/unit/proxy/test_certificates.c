@@ -41,6 +41,11 @@ static void write_file(const struct file *file)
     }
     if (path[strlen(path) - 1] == '/')
         return;
+    if (path[strlen(path) - 1] == '|') {
+        path[strlen(path) - 1] = '\0';
+        assert_int_equal(mkfifo(path, 0600), 0);
+        return;
+    }
     out = fopen(path, "w");
     assert_non_null(out);
     if (!file->pair)
@@ -370,6 +375,13 @@ static const struct row {
       { { "d/b/fullchain.pem", &b, "c" } },
       AT("b/privkey.pem: No such file or directory\n"),
       0,
+      0,
+      0 },
+    { "a pipe in a folder, which nobody writes to",
+      SITES,
+      { { "d/b.pem|", NULL, "" }, { "d/b.key", &b, "k" }, { "d/a.pem", &a, "ck" } },
+      AT("b.pem: it is no regular file\n"),
+      TLS_KIND_ECDSA,
       0,
       0 },
     { "an expired one in a folder",
