@@ -7,6 +7,7 @@
 #include "proxy/server.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <poll.h>
 #include <sys/mman.h>
@@ -25,6 +26,7 @@
 
 #define DESCRIPTORS_SPARE                                                                          \
     64 /* log, control, epoll, learning dialogues, listeners above the first few */
+#define EBB_WAIT_MS 5000 /* guessed: a wave of clients that comes again has come */
 
 /* Layout of the shared memory: counters of each worker, the health of each address, the secret of
  * the hints, the hints. */
@@ -95,9 +97,23 @@ static void stop_if_done(struct server *server)
     uv_stop(server->uv);
 }
 
+/* What OpenSSL, libuv and we have freed. The next sessions may be on their way meanwhile. */
+static void give_memory_back(uv_timer_t *timer)
+{
+    struct server *server = timer->data;
+
+    if (!ebb_is_low(&server->ebb, server->session_count))
+        return;
+    malloc_trim(0);
+    ebb_given_back(&server->ebb, server->session_count);
+}
+
 void server_session_gone(struct server *server)
 {
     server->session_count--;
+    if (ebb_one_ended(&server->ebb, server->session_count) &&
+        !uv_is_active((uv_handle_t *)&server->ebb_timer))
+        uv_timer_start(&server->ebb_timer, give_memory_back, EBB_WAIT_MS, 0);
     if (!server->draining && !server->retired)
         accept_resume(server);
     stop_if_done(server);
@@ -377,7 +393,8 @@ int server_run(const struct child *child)
     }
     server_apply_limits(&server);
     uv_timer_init(server.uv, &server.drain_timer);
-    server.drain_timer.data = server.control.data = &server;
+    uv_timer_init(server.uv, &server.ebb_timer);
+    server.drain_timer.data = server.ebb_timer.data = server.control.data = &server;
     uv_poll_init(server.uv, &server.control, child->control_fd);
     uv_poll_start(&server.control, UV_READABLE, on_control);
     service_learn(server.service);

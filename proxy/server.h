@@ -5,6 +5,7 @@
 
 #include "proxy/accept.h"
 #include "proxy/base/child.h"
+#include "proxy/ebb.h"
 #include "proxy/hints.h"
 #include "proxy/limits.h"
 #include "proxy/listener.h"
@@ -35,6 +36,8 @@ struct server {
     unsigned long lost_log_lines;     /* that are counted there */
     uv_poll_t control;
     uv_timer_t drain_timer;
+    struct ebb ebb; /* of session_count */
+    uv_timer_t ebb_timer;
     uint32_t drain_ms;
     bool has_addresses; /* the first CHILD_ADDRESSES has come */
     bool reloading;     /* a new configuration is being made; the control channel waits */
