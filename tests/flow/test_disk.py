@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+import fetch
 import gatepost as library
 import messages
 import proc
@@ -84,9 +85,9 @@ def own_parts(gate):
 
 
 @contextlib.contextmanager
-def no_room(gate, left_kib=0):
-    """Meanwhile so much of the store is free, and no more."""
-    filler = gate.mail / "filler"
+def no_room(folder, left_kib=0):
+    """Meanwhile so much of the file system is free, and no more."""
+    filler = folder / "filler"
     with contextlib.suppress(OSError), open(filler, "wb", 0) as file:
         while True:  # to the last block
             file.write(b"f" * 4096)
@@ -191,7 +192,7 @@ def test_an_upload_to_a_full_disk_is_to_be_tried_again_and_goes_on_where_it_was(
     with small_store(4000, over=remote.sections()) as gate:
         assert go_on(gate, remote.upload_id(), upload_of(1000))[1].endswith(" DONE")
         gate.clear()
-        with no_room(gate, room):
+        with no_room(gate.mail, room):
             for attempt in range(2):
                 before, answer = go_on(gate, id, text)
                 assert answer.startswith(f"- [TEMP] PUSH {id} "), answer
@@ -209,3 +210,34 @@ def test_an_upload_to_a_full_disk_is_to_be_tried_again_and_goes_on_where_it_was(
         assert [message[message.index(b"Subject:"):] for message in gate.messages()] == [text]
         kept = (gate.maildir() / "gatepost-uploads").iterdir()
         assert {path.suffix for path in kept} == {".done"}, "and nothing else takes room"
+
+
+@contextlib.contextmanager
+def small_folder(folder, size_kib):
+    """A tmpfs of that size at `folder`."""
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size_kib}k,mode=700", "gatepost-test", folder], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@needs_root
+def test_a_message_is_handed_to_no_command_where_its_line_in_the_journal_may_have_no_room():
+    """The message itself has room, and so has the beginning of the journal: what is missing is the next page of it."""
+    with library.Gatepost(remote.sections()) as gate, fetch.Site() as site, small_folder(site.maildir, 400):
+        command = f"cat >> {site.folder}/taken"
+        assert site.run(gate, gate.port("remote"), "--mda", command).returncode == fetch.OK
+        remote.deliver(gate, upload_of(1000))
+        with no_room(site.maildir, 4):
+            for _ in range(2):
+                result = site.run(gate, gate.port("remote"), "--mda", command)
+                assert result.returncode in (73, 74) and "No space left on device" in result.stderr, result.words
+                assert not (site.folder / "taken").exists()
+                assert len(gate.messages()) == 1
+        for _ in range(2):
+            result = site.run(gate, gate.port("remote"), "--mda", command)
+            assert result.returncode == fetch.OK, result.words
+            assert (site.folder / "taken").read_bytes().replace(b"\n", b"\r\n") == upload_of(1000)
+        assert gate.messages() == [] and site.paths("tmp") == []

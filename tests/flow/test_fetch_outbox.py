@@ -181,6 +181,21 @@ def test_what_is_put_in_while_uploads_run_goes_up_behind_them(site, first):
     assert len(set(server.pushed)) == 2, "and each once"
 
 
+@pytest.mark.parametrize("ignored", ["HUP", "INT"])
+def test_a_signal_that_it_is_started_with_ignored_does_not_end_it(site, gate, ignored):
+    """As nohup(1) does, and a shell that starts it in the background."""
+    shell = ["sh", "-c", f"trap '' {ignored}; exec \"$@\"", "sh"]
+    site.put(BODY, [BERT])
+    process = site.start(gate, gate.port("remote"), "--watch", prefix=shell, tls=False)
+    proc.wait_until(lambda: len(gate.messages(BERT)) == 1, 30, "a run that works")
+    process.send_signal(getattr(signal, f"SIG{ignored}"))
+    site.put(BODY, [BERT])
+    proc.wait_until(lambda: len(gate.messages(BERT)) == 2 and site.unsent() == {}, 30, "what goes up behind the signal")
+    process.terminate()
+    said = process.communicate(timeout=60)
+    assert process.returncode == OK, said
+
+
 def traced(site, gate, *more, kill_at=None, log="/dev/null"):
     """Runs it under strace, and kills it where its step `kill_at`, (system call, how many-th), would begin. Its exit code."""
     prefix = ["strace", "-f", "-qq", "-e", "signal=none", "-e", f"trace={STEPS}", "-o", log]

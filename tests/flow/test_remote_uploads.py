@@ -1,5 +1,6 @@
 """Remote Mail: messages sent up are delivered once and whole, over cut connections and killed processes, or refused in
 words; looked at on disk."""
+import contextlib
 import os
 import signal
 import time
@@ -274,3 +275,45 @@ def test_uploads_by_way_of_a_relay():
                 line if isinstance(line, bytes) else line.encode() for line in envelope)
             assert message.startswith(b"Received: from remote-mail ")
             assert gate.messages(OTHER) == []
+
+
+def leave_delivery(gate, id):
+    """What a crash leaves of an upload that is whole, before its relay was asked."""
+    folder = gate.maildir() / "gatepost-uploads"
+    record = folder / f"{id}.deliver"
+    record.write_bytes((folder / f"{id}.meta").read_bytes() + b"\n1.R%s.gatepost\nReceived: again\r\n" % id.encode())
+    if library.AS_ROOT:
+        import shutil
+        shutil.chown(record, "mail", "mail")
+
+
+def break_off(wire, connection, line):
+    connection.reset()
+
+
+@pytest.mark.parametrize("answers, words", [
+    (None, "the relay cannot be reached now"), ({b"EHLO": break_off}, "the relay cannot be reached now"),
+    ({b"MAIL": break_off}, "the relay has broken off"), ({b"DATA": break_off}, "the relay has broken off"),
+    ({b"RCPT": b"451 4.3.0 Not now"}, "451 4.3.0 Not now")])
+def test_a_relay_that_is_away_refuses_for_now_and_holds_up_no_login(answers, words):
+    folder, id = library.make_folder(), upload_id()
+    address = folder / "relay.sock"
+    away = Backend(address, smtp_script(relay=True, answers=answers)) if answers else contextlib.nullcontext()
+    with library.Gatepost(sections({"mailstore": {"relay": f"unix:{address}"}})) as gate:
+        with away:
+            if answers:
+                address.chmod(0o777)
+            with logged_in(gate) as remote:
+                assert push(remote, id, TEXT, ["a@elsewhere.example"]) == f"- [TEMP] PUSH {id} {words}"
+                assert remote.ask("NOOP") == "+ NOOP"
+            assert [path.suffix for path in kept(gate)] == [".meta", ".part"], "it is tried when the client asks for it"
+            leave_delivery(gate, id)
+            with logged_in(gate) as remote:
+                assert remote.ask("HAVE", id) == f"+ HAVE {id} {len(TEXT)}"
+                assert gate.log().count("is not delivered: [TEMP]") == 1, "tried at the login, and not again"
+        with Backend(address, smtp_script(relay=True)) as relay:
+            address.chmod(0o777)
+            with logged_in(gate) as remote:
+                assert push(remote, id, TEXT, ["a@elsewhere.example"], offset=len(TEXT)) == f"+ PUSH {id} DONE"
+                assert remote.ask("HAVE", id) == f"+ HAVE {id} DONE"
+        assert sum(len(connection.messages) for connection in relay.connections) == 1

@@ -6,7 +6,9 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "tests/lib/folder.h"
@@ -238,6 +240,29 @@ static void test_recipients_that_need_messages_of_their_own(void **state)
     assert_int_equal(count_in("o/new"), 0);
 }
 
+static void test_a_split_that_has_no_room_is_made_later(void **state)
+{
+    struct rlimit limit, before;
+
+    (void)state;
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    limit = before;
+    limit.rlim_cur = 10;
+    push();
+    assert_int_equal(refuse("PERM", "messages of their own: <carl@y.example>"), 0);
+    setrlimit(RLIMIT_FSIZE, &limit);
+    assert_false(sending_more(&sending));
+    setrlimit(RLIMIT_FSIZE, &before);
+    assert_string_equal(sending.later, "the outbox cannot be read or written now");
+    assert_int_equal(count_in("o/new"), 1);
+    assert_int_equal(report.refused.count, 0);
+    assert_int_equal(sending_scan(&sending), 0);
+    assert_true(sending_any(&sending));
+    assert_int_equal(sending.count, 1); /* as it was, to be refused and split once more */
+    assert_string_equal(sending.later, "");
+}
+
 static void test_a_split_that_cannot_be_is_given_up(void **state)
 {
     (void)state;
@@ -316,6 +341,7 @@ int main(void)
         TEST(test_refusals),
         TEST(test_what_was_put_off_is_tried_after_a_while_and_not_before),
         TEST(test_recipients_that_need_messages_of_their_own),
+        TEST(test_a_split_that_has_no_room_is_made_later),
         TEST(test_a_split_that_cannot_be_is_given_up),
         TEST(test_what_is_larger_than_the_server_takes_is_not_begun),
         TEST(test_a_message_that_has_gone_is_not_sent),
