@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import pty
+import re
 import signal
 import socket
 import ssl
@@ -355,6 +356,37 @@ def test_what_a_command_does_not_take_waits(gate, local):
 def test_a_command_line_that_is_wrong(words, said):
     result = subprocess.run([PROGRAM, *words], capture_output=True, text=True, timeout=60)
     assert result.returncode == USAGE and said in result.stderr
+
+
+def complete(folder, *words):
+    """What bash offers for these words, of which the last one is being typed."""
+    script = f"""source {library.ROOT}/tools/fetch/gatepost-fetch.bash
+COMP_WORDS=(gatepost-fetch "$@"); COMP_CWORD=$#; _gatepost_fetch
+[ ${{#COMPREPLY[@]}} -eq 0 ] || printf '%s\\n' "${{COMPREPLY[@]}}" """
+    result = subprocess.run(["bash", "--norc", "--noprofile", "-c", script, "bash", *words], capture_output=True, text=True,
+                            timeout=30, cwd=folder)
+    assert result.stderr == "", result.stderr
+    return sorted(set(result.stdout.splitlines()))
+
+
+@pytest.mark.parametrize("words, offered", [
+    (("--pa",), ["--password-command", "--password-fd"]), (("mail.example.org", "--w"), ["--watch"]),
+    (("-m", ""), ["Mail", "Other"]), (("--sent", "=", "M"), ["Mail"]), (("--sent", "="), ["Mail", "Other"]),
+    (("--ca", "c"), ["ca.pem"]), (("--mda", "sha256su"), ["sha256sum"]), (("--retries", ""), []), (("-u", "-"), [])])
+def test_bash_is_offered_what_may_follow(tmp_path, words, offered):
+    for name in ("Mail", "Other"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "ca.pem").touch()
+    assert complete(tmp_path, *words) == offered
+
+
+def test_every_option_is_offered_and_stands_in_the_manual(tmp_path):
+    told = subprocess.run([PROGRAM, "--help"], capture_output=True, text=True, timeout=60).stdout
+    options = set(re.findall(r"(?<![\w-])--?[a-zA-Z?][a-z-]*", told[told.index("--ca"):told.index("Mandatory")]))
+    assert set(complete(tmp_path, "-")) == options and len(options) > 20
+    manual = (library.ROOT / "tools" / "fetch" / "gatepost-fetch.1").read_text().replace("\\-", "-")
+    for option in options - {"-?", "--help", "--usage", "-V", "--version"}:
+        assert re.search(rf"^\.It Fl (\w , )?{re.escape(option[1:])}\b", manual, re.M), option
 
 
 def test_servers_that_are_not_there(gate, local):
