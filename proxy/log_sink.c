@@ -60,6 +60,7 @@ static struct {
     char where[PATH_MAX]; /* "": not open */
     struct outlet *outlet;
     unsigned long lost, lost_told;
+    bool full; /* what was tried last was not taken by an outlet that is there */
     uv_timer_t timer;
     bool timer_open;
     unsigned retry_ms;
@@ -176,7 +177,7 @@ static ssize_t write_ready(int fd, struct span octets)
     struct pollfd ready = { .fd = fd, .events = POLLOUT };
     ssize_t size;
 
-    if (poll(&ready, 1, 0) == 0)
+    if (poll(&ready, 1, 0) <= 0) /* a signal may end it as well, and then nothing is known */
         return -EAGAIN;
     size = write(fd, octets.data, octets.size < PIPE_BUF ? octets.size : PIPE_BUF);
     return size < 0 ? -errno : size;
@@ -254,13 +255,14 @@ static size_t try_send(struct span octets)
     struct outlet *outlet = sink.outlet;
     ssize_t size = outlet->kind->send(outlet, octets);
 
+    sink.full = size == -EAGAIN || size == -ENOBUFS;
     if (size == -EMSGSIZE) {
         sink.lost++;
         return octets.size;
     }
     if (size >= 0)
         outlet->down = false;
-    else if (outlet != &standard && size != -EAGAIN && size != -ENOBUFS && !outlet->down) {
+    else if (outlet != &standard && !sink.full && !outlet->down) {
         outlet->down = true;
         tell_down(outlet, (int)size);
     }
@@ -484,12 +486,13 @@ unsigned long log_sink_lost(void)
     return sink.lost;
 }
 
-/* A datagram's reader is waited for as well: its socket is writable once there is room. */
+/* A datagram's reader is waited for as well: its socket is writable once there is room. A disk that
+ * is full is writable all the time. */
 static void wait_for_reader(void)
 {
     uint64_t end = uv_hrtime() / 1000000 + LAST_WAIT_MS, now;
 
-    while (!flush() && sink.outlet->fd >= 0 && (now = uv_hrtime() / 1000000) < end) {
+    while (!flush() && sink.full && sink.outlet->fd >= 0 && (now = uv_hrtime() / 1000000) < end) {
         struct pollfd ready = { .fd = sink.outlet->fd, .events = POLLOUT };
 
         if (poll(&ready, 1, (int)(end - now)) <= 0 || (ready.revents & POLLERR))

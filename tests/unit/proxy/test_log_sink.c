@@ -7,8 +7,10 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -301,6 +303,53 @@ static void a_pipe_that_cannot_be_opened_anew_does_not_block_either(void **state
     end_stderr(fd);
 }
 
+/* Lines that are numbered, 1,000 octets each. The limit is raised behind the first half of them. */
+static void fill_disk(rlim_t full_at)
+{
+    unsigned long lost = log_sink_lost();
+    struct rlimit before, low;
+
+    alarm(20);
+    signal(SIGXFSZ, SIG_IGN); /* as the supervisor does */
+    getrlimit(RLIMIT_FSIZE, &before);
+    low = (struct rlimit){ full_at, before.rlim_max };
+    setrlimit(RLIMIT_FSIZE, &low);
+    log_sink_open("stderr");
+    for (int i = 0; i < 40; i++) {
+        if (i == 20)
+            setrlimit(RLIMIT_FSIZE, &before);
+        log_line(LOG_LEVEL_INFO, "%0*d", 1000, i);
+    }
+    log_sink_close();
+    _exit(log_sink_lost() > lost);
+}
+
+static void a_disk_that_is_full_gets_every_line_whole_when_there_is_room_again(void **state)
+{
+    static char said[64 * LOG_LINE_MAX];
+    char path[] = "/tmp/test_log_sink.XXXXXX", *line = said;
+    int fd = mkstemp(path), status;
+    pid_t pid = fork();
+
+    (void)state;
+    if (pid == 0) {
+        dup2(fd, STDERR_FILENO);
+        fill_disk(4500); /* in the middle of a line */
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    assert_in_range(pread(fd, said, sizeof(said) - 1, 0), 40 * 1000, sizeof(said) - 1);
+    for (unsigned long i = 0; i < 40; i++, line = strchr(line, '\n') + 1) {
+        const char *text = strstr(line, " info    gatepost: ") + strlen(" info    gatepost: ");
+
+        assert_int_equal(strtoul(text, NULL, 10), i);
+        assert_int_equal(strcspn(text, "\n"), 1000);
+    }
+    assert_string_equal(line, "");
+    close(fd);
+    unlink(path);
+}
+
 static void a_stream_of_the_journal_gets_priorities_where_its_socket_is_out_of_reach(void **state)
 {
     struct stat status;
@@ -355,6 +404,7 @@ int main(void)
         cmocka_unit_test(a_daemon_that_is_gone_is_told_once_and_gets_the_lines_when_it_is_back),
         cmocka_unit_test(a_pipe_that_nobody_reads_does_not_block_and_loses_no_part_of_a_line),
         cmocka_unit_test(a_pipe_that_cannot_be_opened_anew_does_not_block_either),
+        cmocka_unit_test(a_disk_that_is_full_gets_every_line_whole_when_there_is_room_again),
         cmocka_unit_test(a_stream_of_the_journal_gets_priorities_where_its_socket_is_out_of_reach),
         cmocka_unit_test(what_waits_is_sent_by_the_timer_too),
     };
