@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "backends/disk.h"
 #include "backends/newline.h"
 
 #define WRITE_BYTES 65536 /* converted octets that gather before a write (guessed) */
@@ -35,18 +36,6 @@ struct delivery {
 
 /* ---- folders ---- */
 
-static int sync_path(const char *path)
-{
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
-
-    if (fd < 0)
-        return -errno;
-    if (fsync(fd) < 0)
-        r = -errno;
-    close(fd);
-    return r;
-}
-
 /* Makes one folder and makes its name durable. An existing one is fine. */
 static int make_folder(const char *path)
 {
@@ -61,7 +50,7 @@ static int make_folder(const char *path)
     slash = strrchr(parent, '/');
     if (slash && slash != parent) {
         *slash = '\0';
-        r = sync_path(parent);
+        r = disk_sync_folder(AT_FDCWD, parent);
     }
     free(parent);
     return r;
@@ -235,24 +224,9 @@ int delivery_begin_named(const char *store, const char *const *users, size_t cou
     return begin(store, users, count, name, ret_delivery);
 }
 
-static int write_all(int fd, const unsigned char *data, size_t size)
-{
-    while (size > 0) {
-        ssize_t written = write(fd, data, size);
-
-        if (written < 0 && errno == EINTR)
-            continue;
-        if (written < 0)
-            return -errno;
-        data += written;
-        size -= (size_t)written;
-    }
-    return 0;
-}
-
 static int write_held(struct delivery *delivery)
 {
-    int r = write_all(delivery->file, delivery->buffer, delivery->held);
+    int r = disk_write(delivery->file, span_of(delivery->buffer, delivery->held));
 
     if (r == 0)
         delivery->disk_bytes += delivery->held;
@@ -287,7 +261,7 @@ static int finish_file(struct delivery *delivery)
         r = write_held(delivery);
     size = newline_to_disk_end(&delivery->newline, end);
     if (r == 0)
-        r = write_all(delivery->file, end, size);
+        r = disk_write(delivery->file, span_of(end, size));
     delivery->disk_bytes += size;
     if (r == 0 && fsync(delivery->file) < 0)
         r = -errno;
@@ -303,7 +277,7 @@ static int copy_file(int from_folder, const char *from_name, int into)
     if (from < 0)
         return -errno;
     while (r == 0 && (size = read(from, buffer, sizeof(buffer))) > 0)
-        r = write_all(into, buffer, (size_t)size);
+        r = disk_write(into, span_of(buffer, (size_t)size));
     if (size < 0)
         r = -errno;
     if (r == 0 && fsync(into) < 0)

@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "backends/disk.h"
 #include "backends/maildrop_journal.h"
 #include "backends/newline.h"
 #include "backends/uid_index.h"
@@ -387,18 +388,6 @@ static int remove_message(int folder, struct maildrop_message *message)
     return r == -ENOENT ? 0 : r;
 }
 
-static int sync_place(int folder, const char *place)
-{
-    int fd = openat(folder, place, O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
-
-    if (fd < 0)
-        return -errno;
-    if (fsync(fd) < 0)
-        r = -errno;
-    close(fd);
-    return r;
-}
-
 int maildrop_update(struct maildrop *maildrop)
 {
     int first = 0, r;
@@ -415,7 +404,7 @@ int maildrop_update(struct maildrop *maildrop)
         first = first < 0 ? first : r;
     }
     for (size_t i = 0; removed && i < sizeof(places) / sizeof(places[0]); i++) {
-        r = sync_place(maildrop->folder, places[i]);
+        r = disk_sync_folder(maildrop->folder, places[i]);
         first = first < 0 ? first : r;
     }
     return first;

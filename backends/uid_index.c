@@ -20,6 +20,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "backends/disk.h"
 #include "proxy/base/err.h"
 #include "proxy/base/log.h"
 #include "proxy/base/remote_frame.h"
@@ -211,18 +212,6 @@ static int load(struct index *index)
 
 /* ---- writing ---- */
 
-static int write_all(int file, struct span bytes)
-{
-    while (bytes.size > 0) {
-        ssize_t count = write(file, bytes.data, bytes.size);
-
-        if (count < 0 && errno != EINTR)
-            return -errno;
-        bytes = span_skip(bytes, count > 0 ? (size_t)count : 0);
-    }
-    return 0;
-}
-
 /* Appends the lines of messages that had none. */
 static int append(const struct index *index, struct span lines)
 {
@@ -233,7 +222,7 @@ static int append(const struct index *index, struct span lines)
     if (ftruncate(file, (off_t)index->size) < 0 || lseek(file, 0, SEEK_END) < 0)
         r = -errno;
     if (r == 0)
-        r = write_all(file, lines);
+        r = disk_write(file, lines);
     if (r == 0 && fsync(file) < 0)
         r = -errno;
     if (r < 0 && ftruncate(file, (off_t)index->size) < 0)
@@ -248,7 +237,7 @@ static int replace(const struct index *index, struct span lines)
 {
     int file = openat(index->folder, INDEX_TEMP,
                       O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    int r = file < 0 ? -errno : write_all(file, lines);
+    int r = file < 0 ? -errno : disk_write(file, lines);
 
     if (r == 0 && fsync(file) < 0)
         r = -errno;

@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "backends/disk.h"
 #include "backends/uploads_private.h"
 #include "proxy/base/err.h"
 #include "proxy/base/log.h"
@@ -89,19 +90,6 @@ void uploads_deinit(struct uploads *uploads)
     recipients_deinit(&uploads->recipients);
 }
 
-/* The name of a folder that was made is an entry of the one above it. */
-static int sync_above(const struct uploads *uploads)
-{
-    int above = openat(uploads->folder, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
-
-    if (above < 0)
-        return -errno;
-    if (fsync(above) < 0)
-        r = -errno;
-    close(above);
-    return r;
-}
-
 int uploads_open(struct uploads *uploads, const char *user)
 {
     const char *at = strchr(user, '@');
@@ -121,7 +109,7 @@ int uploads_open(struct uploads *uploads, const char *user)
     if (r == 0 && uploads->folder < 0)
         r = -errno;
     if (r == 0 && made)
-        r = sync_above(uploads);
+        r = disk_sync_folder(uploads->folder, ".."); /* its name is an entry there */
     free(path);
     return r < 0 ? r : upload_each_file(uploads, tidy, NULL);
 }

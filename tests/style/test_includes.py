@@ -51,7 +51,7 @@ def allowed(path, name):
         return leaf or name.startswith("proxy/")
     if top == "backends":
         return leaf or name.startswith("backends/")
-    return leaf or name.startswith(("backends/users", "backends/maildir", "backends/digest", "backends/newline", "tools/"))
+    return leaf or name.startswith(("backends/users", "backends/maildir", "backends/digest", "backends/disk", "backends/newline", "tools/"))
 
 
 def test_there_is_something_to_look_at():

@@ -11,6 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "backends/disk.h"
+
 #define PIECE 16384
 
 /* ---- folders ---- */
@@ -18,18 +20,6 @@
 static int make_folder(int folder, const char *path)
 {
     return mkdirat(folder, path, 0700) < 0 && errno != EEXIST ? -errno : 0;
-}
-
-static int sync_folder(int folder, const char *path)
-{
-    int fd = openat(folder, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
-
-    if (fd < 0)
-        return -errno;
-    if (fsync(fd) < 0)
-        r = -errno;
-    close(fd);
-    return r;
 }
 
 int folder_open(int folder, const char *path, int *ret_folder)
@@ -62,7 +52,7 @@ static int sync_place(int folder, const char *path)
         return -EINVAL;
     memcpy(place, path, size);
     place[size] = '\0';
-    return sync_folder(folder, place);
+    return disk_sync_folder(folder, place);
 }
 
 int folder_remove(int folder, const char *path)
@@ -184,17 +174,12 @@ static int rename_to(int from, const char *path, int to, const char *target)
 static int copy_octets(int in, int out)
 {
     char octets[PIECE];
-    ssize_t size, at = 0, r = 0;
+    ssize_t size;
+    int r = 0;
 
-    while ((size = read_full(in, octets)) > 0)
-        for (at = 0; at < size; at += r) {
-            r = write(out, octets + at, (size_t)(size - at));
-            if (r < 0)
-                return -errno;
-        }
-    if (size < 0)
-        return (int)size;
-    return fsync(out) < 0 ? -errno : 0;
+    while (r == 0 && (size = read_full(in, octets)) != 0)
+        r = size < 0 ? (int)size : disk_write(out, span_of(octets, (size_t)size));
+    return r == 0 && fsync(out) < 0 ? -errno : r;
 }
 
 /* A copy in tmp/ of the other Maildir. */
@@ -259,7 +244,7 @@ int folder_move(int from, const char *path, int to, const char *place, const cha
         r = move_as(from, path, to, target);
     }
     if (r == 0)
-        r = sync_folder(to, place);
+        r = disk_sync_folder(to, place);
     return r == 0 ? sync_place(from, path) : r;
 }
 
@@ -281,14 +266,15 @@ int folder_log(int folder, const char *name, struct span line)
     int fd = openat(folder, name, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
     char room[4096];
     struct text text = TEXT_OVER(room);
-    int r = 0;
+    int r;
 
     if (fd < 0)
         return -errno;
     put_now(&text);
     text_put(&text, span_first(line, sizeof(room) - 128));
     text_puts(&text, "\n");
-    if (write(fd, text.data, text.size) < 0 || fsync(fd) < 0)
+    r = disk_write(fd, text_span(&text));
+    if (r == 0 && fsync(fd) < 0)
         r = -errno;
     close(fd);
     return r;

@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "backends/disk.h"
+
 #define PIECE 16384 /* octets converted at a time */
 
 int incoming_init(struct incoming *incoming)
@@ -114,21 +116,6 @@ int incoming_resume(struct incoming *incoming, int tmp, struct remote_uid uid)
     return r;
 }
 
-static int write_all(int fd, const unsigned char *octets, size_t size)
-{
-    while (size > 0) {
-        ssize_t written = write(fd, octets, size);
-
-        if (written < 0 && errno == EINTR)
-            continue;
-        if (written <= 0)
-            return written < 0 ? -errno : -EIO;
-        octets += written;
-        size -= (size_t)written;
-    }
-    return 0;
-}
-
 int incoming_add(struct incoming *incoming, struct span octets)
 {
     unsigned char out[PIECE + 1];
@@ -138,7 +125,7 @@ int incoming_add(struct incoming *incoming, struct span octets)
         struct span piece = span_first(octets, PIECE);
 
         octets = span_skip(octets, piece.size);
-        r = write_all(incoming->fd, out, newline_to_disk(&incoming->newline, piece, out));
+        r = disk_write(incoming->fd, span_of(out, newline_to_disk(&incoming->newline, piece, out)));
     }
     if (r < 0)
         incoming->failed = true;
@@ -150,7 +137,7 @@ static int finish(struct incoming *incoming, uint64_t *ret_octets)
 {
     unsigned char out[NEWLINE_END_MAX];
     struct stat status;
-    int r = write_all(incoming->fd, out, newline_to_disk_end(&incoming->newline, out));
+    int r = disk_write(incoming->fd, span_of(out, newline_to_disk_end(&incoming->newline, out)));
 
     if (r == 0 && fstat(incoming->fd, &status) < 0)
         r = -errno;

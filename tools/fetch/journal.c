@@ -12,6 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "backends/disk.h"
+
 #define RESERVED_OCTETS 4096 /* more than any line */
 #define FILE_NAME       "journal"
 #define FILE_TEMP       "journal.new"
@@ -87,21 +89,6 @@ static void put_record(struct text *line, const struct journal_record *record)
 
 /* ---- the file ---- */
 
-static int write_all(int fd, const char *octets, size_t size)
-{
-    while (size > 0) {
-        ssize_t written = write(fd, octets, size);
-
-        if (written < 0 && errno == EINTR)
-            continue;
-        if (written <= 0)
-            return written < 0 ? -errno : -EIO;
-        octets += written;
-        size -= (size_t)written;
-    }
-    return 0;
-}
-
 /* All of the file, on the heap. */
 static int slurp(int fd, char **ret_text, size_t *ret_size)
 {
@@ -163,7 +150,7 @@ static int begin_file(struct journal *journal)
 
     if (r < 0 || journal->size > 0)
         return r;
-    r = write_all(journal->fd, (const char *)first.data, first.size);
+    r = disk_write(journal->fd, first);
     if (r == 0 && (fsync(journal->fd) < 0 || fsync(journal->folder) < 0))
         r = -errno;
     journal->size = first.size;
@@ -233,7 +220,7 @@ static uint64_t count_lines(const struct journal *journal)
 
 int journal_write(struct journal *journal)
 {
-    int r = write_all(journal->fd, journal->held, journal->held_size);
+    int r = disk_write(journal->fd, span_of(journal->held, journal->held_size));
 
     if (r == 0) {
         journal->size += journal->held_size;
@@ -263,10 +250,10 @@ int journal_reserve(struct journal *journal)
 static int write_anew(struct journal *journal, int fd)
 {
     struct span first = SPAN_LIT(FIRST_LINE);
-    int r = write_all(fd, (const char *)first.data, first.size);
+    int r = disk_write(fd, first);
 
     if (r == 0)
-        r = write_all(fd, journal->held, journal->held_size);
+        r = disk_write(fd, span_of(journal->held, journal->held_size));
     if (r == 0 &&
         (fsync(fd) < 0 || renameat(journal->folder, FILE_TEMP, journal->folder, FILE_NAME) < 0))
         r = -errno;

@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "backends/disk.h"
 #include "proxy/base/err.h"
 #include "tools/fetch/folder.h"
 
@@ -42,13 +43,12 @@ static int write_file(struct mirror *mirror, const char *name, struct span text)
 {
     int fd =
         openat(mirror->state, "new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    int r = 0;
+    int r = fd < 0 ? -errno : disk_write(fd, text);
 
     if (fd < 0)
-        return -errno;
-    errno = EIO; /* where less is written than there was */
-    if (write(fd, text.data, text.size) != (ssize_t)text.size || fsync(fd) < 0 ||
-        renameat(mirror->state, "new", mirror->state, name) < 0 || fsync(mirror->state) < 0)
+        return r;
+    if (r == 0 && (fsync(fd) < 0 || renameat(mirror->state, "new", mirror->state, name) < 0 ||
+                   fsync(mirror->state) < 0))
         r = -errno;
     close(fd);
     return r;
