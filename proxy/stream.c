@@ -360,12 +360,14 @@ static void on_read(uv_stream_t *uv, ssize_t count, const uv_buf_t *buffer)
     if (count == 0 || stream->ended || stream->closing)
         return;
     stream_event_begin(stream);
+    stream->emptied = count > 0 && (size_t)count < buffer->len;
     if (count < 0)
         read_failed(stream, (int)count);
     else if (!stream->tls)
         deliver(stream, (unsigned char *)buffer->base, (size_t)count);
     else if (tls_feed(stream->tls, span_of(buffer->base, (size_t)count)) < 0)
         end(stream, STREAM_END_RESET, -ENOMEM);
+    stream->emptied = false;
     stream_event_end(stream);
 }
 
@@ -517,6 +519,14 @@ static bool must_linger(const struct stream *stream)
 
     return stream->tcp && sent && !stream->peer_done && stream->write_error == 0 &&
            stream->waiting.size == 0;
+}
+
+bool stream_take_leave(struct stream *stream)
+{
+    if (stream->tls || !stream->emptied || stream_flush(stream) != STREAM_SENT)
+        return false;
+    stream->peer_done = true;
+    return true;
 }
 
 /* True when the stream will be closed by on_read or by on_linger_tick. */

@@ -106,7 +106,8 @@ struct stream {
      * buffers that this stream used are wiped at the end of its events, and chunks when they are
      * done. */
     bool reading, blocked, ended, closing, secret;
-    bool tcp, polling, in_event, due, is_lingering, peer_done, shut_wanted, shut_sent, secret_waits;
+    bool tcp, polling, in_event, due, is_lingering, peer_done, shut_wanted, shut_sent, secret_waits,
+        emptied; /* the read that is being delivered took all that the kernel had */
 };
 
 enum stream_write_result {
@@ -171,6 +172,11 @@ int stream_start_tls_client(struct stream *stream, struct tls_client *client, co
 
 /* Sends close_notify (TLS) and FIN once all is written. The stream still wants stream_close(). */
 int stream_shutdown(struct stream *stream);
+
+/* The peer has taken leave, and by its protocol says nothing more. True: everything has gone out
+ * and nothing of it is unread, so stream_close() says FIN and does not linger. False under TLS,
+ * whose close_notify comes still, and outside of a `data` event. */
+bool stream_take_leave(struct stream *stream);
 
 /* Ends the stream: what waits is dropped, the handle closed, TLS freed. `closed` is called from the
  * loop when the memory may go; no other event comes. With `reset`, the peer sees RST (TCP) instead

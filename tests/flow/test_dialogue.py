@@ -59,6 +59,24 @@ def test_rule_2_a_line_of_smtp_with_a_bare_newline_or_nul_is_refused(embedded, k
         wire.quit()
 
 
+ONE_READ = 1024  # octets that are read at once before a server is involved
+NOOPS = b"NOOP abc\r\n" + b"NOOP\r\n" * ((ONE_READ - 16) // 6)
+QUITS = {"alone": b"QUIT\r\n", "and more": b"QUIT\r\nEHLO again.example\r\n", "and much more": b"QUIT\r\n" + b"x" * 20000,
+         "at the end of a read": NOOPS + b"QUIT\r\n", "at the end of a read, and more": NOOPS + b"QUIT\r\nNOOP\r\n"}
+
+
+@pytest.mark.parametrize("kind", ["plain", "starttls"])
+@pytest.mark.parametrize("said", QUITS.values(), ids=QUITS)
+def test_the_answer_to_quit_is_not_lost_to_octets_behind_it(embedded, said, kind):
+    assert len(NOOPS) + len(b"QUIT\r\n") == ONE_READ
+    with Wire(embedded.port("smtp")) as wire:
+        smtp_session(wire, client_context(), kind)
+        wire.send(said)
+        heard = wire.read_all()
+        assert heard.splitlines()[-1].startswith(b"221 ") and heard.count(b"250 ") == said[:ONE_READ].count(b"NOOP")
+        assert wire.eof == ("close_notify" if kind == "starttls" else "fin")
+
+
 @pytest.mark.parametrize("relaying", [False, True])
 def test_rule_2_a_spoiled_line_reaches_no_server(folder, relaying):
     with Backend(folder / "s.sock", smtp_script()) as server, in_front_of(folder / "s.sock") as gate:
