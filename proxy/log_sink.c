@@ -19,17 +19,13 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "proxy/base/err.h"
 #include "proxy/base/log.h"
+#include "proxy/log_form.h"
 
-#define SYSLOG_PATH   "/dev/log"
-#define FACILITY_MAIL 2
-
-/* The longest form of a line: all of it escaped, with fields. */
-#define FORM_MAX (LOG_TERMINAL_MAX + LOG_FIELDS_MAX + 256)
+#define SYSLOG_PATH "/dev/log"
 
 #define RETRY_FIRST_MS 10 /* a queue of ten datagrams, as syslog daemons have, empties quickly */
 #define RETRY_MOST_MS  1000
@@ -72,101 +68,6 @@ static struct {
     size_t start, end;
     size_t done; /* octets of the first that were taken */
 } backlog;
-
-/* -- forms -- */
-
-/* Priorities of syslog(3), by enum log_level. */
-static unsigned priority(enum log_level level)
-{
-    static const unsigned char numbers[] = { 3, 4, 5, 6, 7 };
-
-    return numbers[level];
-}
-
-/* Takes the identifier off the line: what a log's reader selects by. */
-static const char *take_identifier(struct span *line)
-{
-    static const char *const own[] = { "gatepost", "dovecot" };
-
-    for (size_t i = 0; i < sizeof(own) / sizeof(*own); i++) {
-        struct span name = span_of_text(own[i]), after = span_skip(*line, name.size);
-
-        if (!span_equal(span_first(*line, name.size), name) ||
-            !span_equal(span_first(after, 2), SPAN_LIT(": ")))
-            continue;
-        *line = span_skip(after, 2);
-        return own[i];
-    }
-    return own[0];
-}
-
-static void put_terminal(struct text *into, enum log_level level, struct span line,
-                         struct span fields)
-{
-    (void)fields;
-    log_put_terminal(into, level, line);
-}
-
-/* What systemd makes of a stream: sd-daemon(3). */
-static void put_stream(struct text *into, enum log_level level, struct span line,
-                       struct span fields)
-{
-    (void)fields;
-    text_printf(into, "<%u>", priority(level));
-    log_put_clean(into, line);
-    text_puts(into, "\n");
-}
-
-static void put_syslog(struct text *into, enum log_level level, struct span line,
-                       struct span fields)
-{
-    const char *identifier = take_identifier(&line);
-    time_t now = time(NULL);
-    char when[32];
-    struct tm local;
-
-    (void)fields;
-    localtime_r(&now, &local);
-    strftime(when, sizeof(when), "%b %e %H:%M:%S", &local);
-    text_printf(into, "<%u>%s %s[%d]: ", FACILITY_MAIL << 3 | priority(level), when, identifier,
-                (int)getpid());
-    log_put_clean(into, line);
-}
-
-/* A field that a child sent: only those that are ours pass, and only as one line. */
-static bool is_field(struct span field)
-{
-    struct span key = span_first(field, span_find(field, '=')), prefix = SPAN_LIT("GATEPOST_");
-
-    if (key.size == field.size || !span_equal(span_first(key, prefix.size), prefix))
-        return false;
-    for (size_t i = prefix.size; i < key.size; i++)
-        if ((key.data[i] < 'A' || key.data[i] > 'Z') && key.data[i] != '_')
-            return false;
-    for (size_t i = key.size; i < field.size; i++)
-        if (field.data[i] < 0x20 || field.data[i] >= 0x7f)
-            return false;
-    return true;
-}
-
-static void put_journal(struct text *into, enum log_level level, struct span line,
-                        struct span fields)
-{
-    text_printf(into,
-                "PRIORITY=%u\nSYSLOG_FACILITY=%u\nSYSLOG_IDENTIFIER=%s\nMESSAGE=", priority(level),
-                FACILITY_MAIL, take_identifier(&line));
-    log_put_clean(into, line);
-    text_puts(into, "\n");
-    while (fields.size > 0) {
-        struct span field = span_first(fields, span_find(fields, '\n'));
-
-        fields = span_skip(fields, field.size + 1);
-        if (!is_field(field))
-            continue;
-        text_put(into, field);
-        text_puts(into, "\n");
-    }
-}
 
 /* -- ways out -- */
 
@@ -232,15 +133,15 @@ static ssize_t send_datagram(struct outlet *outlet, struct span octets)
     }
 }
 
-static const struct outlet_kind kind_terminal = { put_terminal, send_stream };
-static const struct outlet_kind kind_stream = { put_stream, send_stream };
-static const struct outlet_kind kind_syslog = { put_syslog, send_datagram };
-static const struct outlet_kind kind_journal = { put_journal, send_datagram };
+static const struct outlet_kind kind_terminal = { log_form_terminal, send_stream };
+static const struct outlet_kind kind_stream = { log_form_stream, send_stream };
+static const struct outlet_kind kind_syslog = { log_form_syslog, send_datagram };
+static const struct outlet_kind kind_journal = { log_form_journal, send_datagram };
 
 /* One that nobody reads is full, not gone: the count of lost lines will tell. */
 static void tell_down(const struct outlet *outlet, int error)
 {
-    char words[256], room[FORM_MAX];
+    char words[256], room[LOG_FORM_MAX];
     struct text form = TEXT_OVER(room);
 
     snprintf(words, sizeof(words), "gatepost: log: %s: %s; lines wait until it answers",
@@ -346,7 +247,7 @@ static void watch_backlog(void)
 /* False: it is lost. */
 static bool put_line(enum log_level level, struct span line, struct span fields)
 {
-    char room[FORM_MAX];
+    char room[LOG_FORM_MAX];
     struct text form = TEXT_OVER(room);
     size_t taken = 0;
 

@@ -25,7 +25,8 @@
  *                        bulletin.c             what workers are told when it changes
  *                        resolver.c             host names of servers, looked up again and again
  *                        route_watch.c          the maps of routes, read again when they change
- *                        log_sink.c             where the log goes: terminal, journal, syslog
+ *                        log_sink.c             where the log goes: terminal, journal, syslog;
+ *                                               log_form.c: how it looks there
  *   a worker             server.c               its loop, listeners, drain
  *                        accept.c               clients taken, or refused (refusal.c); listener.c
  *                        snapshot.c             one configuration as a worker uses it
