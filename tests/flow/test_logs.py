@@ -511,10 +511,10 @@ def test_p5_lines_that_a_worker_cannot_send_are_counted_too():
             failing(gate, 3200)
         finally:
             gate.process.send_signal(signal.SIGCONT)
-        with Wire(gate.port("pop3")) as wire:
-            pop3_session(wire).quit()
 
         def counted():
+            with Wire(gate.port("pop3")) as wire:  # only a line that comes through tells of those that did not before it
+                pop3_session(wire).quit()
             told = sum(map(int, re.findall(r"worker 0: (\d+) log lines were lost before this one", gate.log())))
             stats = Ctl(gate).json("stats")
             (worker,) = stats["workers"]
