@@ -161,6 +161,6 @@ def test_p8_many_who_do_not_go_away_take_few_descriptors_for_a_short_time():
         for wire in wires:
             assert wire.read_all() == WORDS["smtp"]
             assert proc.descriptor_count(worker) <= before + KEPT
-        proc.wait_until(lambda: proc.descriptor_count(worker) == before, 30, "all refused clients are closed")
+        proc.wait_until(lambda: proc.descriptor_count(worker) <= before, 30, "all refused clients are closed")
         held.command("NOOP", "250")
         assert counters(gate)["sessions_refused"] == 300
