@@ -361,7 +361,6 @@ def test_p1_a_consent_that_comes_before_starttls_was_said_leads_nowhere():
         wire.send(b"250-backend.test\r\n250 STARTTLS\r\n220 2.0.0 injected\r\n")
         wire.line()
         wire.send(b"220 2.0.0 Ready\r\n")
-        connection.secure, connection.tls_error, connection.clear = False, None, b""
         wire.read_all()
 
     turncoat = Turncoat(smtp_over_tls("starttls", server_context()), early)
@@ -402,7 +401,6 @@ def test_an_address_whose_certificate_is_refused_is_out_and_the_other_serves():
 
 
 def stall(wire, connection):
-    connection.clear, connection.secure, connection.tls_error = b"", False, None
     wire.read_all()
 
 

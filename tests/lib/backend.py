@@ -32,6 +32,7 @@ class Connection:
         self.lines = []
         self.messages = []
         self.proxy = None  # the raw PROXY v2 header, where the script reads one
+        self.clear, self.secure, self.tls_error = b"", False, None  # of a script that speaks TLS: what came before it
         self.ended = None
         self.done = threading.Event()
 

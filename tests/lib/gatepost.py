@@ -104,6 +104,12 @@ def overlay(sections, over):
     return result
 
 
+def ports_of(sections):
+    """The ports, without the offset, of the listeners that name one which can be listened on."""
+    ports = [int((keys or {}).get("port", 0)) for name, keys in (sections or {}).items() if name.startswith("listen ")]
+    return [port for port in ports if 0 < port < 10000]
+
+
 def sanitizer_environment(folder):
     """Reports of the sanitizers go to files in folder/sanitizer, from every process, whatever its user."""
     reports = folder / "sanitizer"
@@ -128,7 +134,7 @@ class Gatepost:
         self.process = None
         self.ready_timeout = ready_timeout
         self.environment = {**os.environ, **sanitizer_environment(self.folder), **(environment or {})}
-        self._offset = PortOffset()
+        self._offset = PortOffset(ports_of(sections))
         self.offset = self._offset.value
         self._final_log = None
         self.mail = self.folder / "mail"
@@ -301,9 +307,11 @@ class Gatepost:
 
     def wait_idle(self, timeout=15):
         """Waits until every proxy worker has no more descriptors than after the start (needs root)."""
-        proc.wait_until(lambda: all(not proc.alive(pid) or proc.descriptor_count(pid) <= count
-                                    for pid, count in self._idle.items()), timeout,
-                        f"descriptor counts {self._idle}")
+        def busy():
+            return [pid for pid, count in self._idle.items() if proc.alive(pid) and proc.descriptor_count(pid) > count]
+
+        proc.wait_until(lambda: not busy(), timeout, lambda: f"{self._idle}, not " +
+                        "".join(f"{pid}: {proc.descriptors(pid)}\n" for pid in busy()))
 
     # mail
 

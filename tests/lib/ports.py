@@ -1,16 +1,17 @@
 """A port offset of one's own, while others on the same machine run the same tests.
 
-Offsets are 13 apart: the differences between the six port numbers, and extra ports such as 465 or 2525, are no multiple
-of 13, so blocks interleave without meeting. All lie below 32768, where the kernel takes no ephemeral port. An offset is
-held by a bound abstract UNIX socket, which vanishes with the process; a block that another program uses is skipped."""
+All ports lie below 32768, where the kernel takes no ephemeral one. Each is held by a bound abstract UNIX socket, which
+vanishes with the process; an offset that would need a port of another's, or one that another program uses, is skipped."""
+import contextlib
 import random
 import socket
 
 PORTS = {"pop3": 110, "pop3s": 995, "remote": 109, "smtp": 25, "smtp-alt": 26, "submission": 587}
 SMTP_PORTS = ("smtp", "smtp-alt", "submission")
 POP3_PORTS = ("pop3", "pop3s")
+LATER = (465, 2525)  # what tests add to a Gatepost that runs, or use beside it
 
-FIRST, LAST, STEP = 2002, 29900, 13
+FIRST, END = 2002, 32768
 
 
 def _free(port):
@@ -25,24 +26,32 @@ def _free(port):
     return True
 
 
-class PortOffset:
-    """`value` is the offset; keep the object as long as the ports are in use, then release() it."""
-
-    def __init__(self):
-        offsets = list(range(FIRST, LAST, STEP))
-        random.shuffle(offsets)
-        for value in offsets:
-            lock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+def _hold(ports):
+    """What holds them all, to be closed; None where one is taken."""
+    with contextlib.ExitStack() as held:
+        for port in ports:
+            lock = held.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
             try:
-                lock.bind(f"\0gatepost-test-ports-{value}")
+                lock.bind(f"\0gatepost-test-port-{port}")
             except OSError:
-                lock.close()
-                continue
-            if all(_free(value + port) for port in PORTS.values()):
-                self.value, self._lock = value, lock
+                return None
+            if not _free(port):
+                return None
+        return held.pop_all()
+
+
+class PortOffset:
+    """`value` is the offset; keep the object as long as the ports are in use, then release() it. `more`: ports beside the
+    six, before the offset."""
+
+    def __init__(self, more=()):
+        ports = {*PORTS.values(), *LATER, *more}
+        for value in random.sample(range(FIRST, END - max(ports)), 1000):
+            self._held = _hold(value + port for port in ports)
+            if self._held:
+                self.value = value
                 return
-            lock.close()
-        raise RuntimeError("no free block of ports below 32768")
+        raise RuntimeError("no free ports below 32768")
 
     def release(self):
-        self._lock.close()
+        self._held.close()

@@ -52,7 +52,8 @@ def descriptors(pid):
 
 
 def descriptor_count(pid):
-    return len(os.listdir(f"/proc/{pid}/fd"))
+    """Without those of /dev/null: libuv keeps one, from a worker's first stream on."""
+    return sum(what != "/dev/null" for what in descriptors(pid).values())
 
 
 def memory_kib(pid, what="Pss"):

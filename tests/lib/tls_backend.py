@@ -99,7 +99,6 @@ def over_tls(kind, context, script, proxy=False, before=None, before_handshake=N
     `before_handshake` may spoil it: (wire, connection)."""
 
     def whole(wire, connection):
-        connection.clear, connection.secure, connection.tls_error = b"", False, None
         if proxy:
             connection.identity = read_proxy_v2(wire, connection)
         if kind == "starttls" and not before(wire, connection):
