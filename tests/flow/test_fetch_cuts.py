@@ -374,10 +374,21 @@ def test_r5_the_server_s_session_killed(world, full):
 WITHOUT_LEAKS = {"ASAN_OPTIONS": "detect_leaks=0", "LSAN_OPTIONS": "detect_leaks=0"}
 
 
+RENAMES = "rename,renameat,renameat2,link,linkat"
+
+
+def read_and_clean(site):
+    """What a reader does with the first new message, and programs that clean do to tmp/."""
+    for path in site.paths("new")[:1]:
+        path.rename(site.maildir / "cur" / f"{path.name}:2,S")
+    for path in site.paths("tmp"):
+        path.unlink()
+
+
 @pytest.mark.seconds(3600)
-@pytest.mark.parametrize("call", ["fsync,fdatasync", "rename,renameat,renameat2,link,linkat", "unlink,unlinkat",
-                                  "write,pwrite64,writev"])
-def test_r5_the_client_killed_at_a_step(world, full, call):
+@pytest.mark.parametrize("call, meanwhile", [("fsync,fdatasync", None), (RENAMES, None), ("unlink,unlinkat", None),
+                                             ("write,pwrite64,writev", None), (RENAMES, read_and_clean)])
+def test_r5_the_client_killed_at_a_step(world, full, call, meanwhile):
     """Before its first such call, its second, and so on, until it is not reached any more."""
     step, reached = 0, True
     while reached:
@@ -389,6 +400,8 @@ def test_r5_the_client_killed_at_a_step(world, full, call):
                                      f"inject={call}:signal=SIGKILL:when={step}"])
             reached = first.returncode != OK
             assert not reached or first.returncode == -signal.SIGKILL, first.words
+            if meanwhile:
+                meanwhile(site)
             world.nothing_lost()
             result = site.run(world.gate, world.relay.port, tls=False)
             assert result.returncode == OK, f"after step {step} of {call}: {result.words}"
