@@ -78,7 +78,8 @@ def fetchmail_words(gate, host, port, site):
     script.write_text(f'poll {host} service {port} protocol POP3 timeout 60\n'
                       f'  username "{library.USER}" password "{library.PASSWORD}" ssl no sslcertck\n'
                       f'  fetchall nokeep no rewrite pass8bits no mimedecode mda "cat >>{site.folder}/fetched"\n')
-    return ["fetchmail", "--silent", "--fetchmailrc", script, "--nosyslog", "--idfile", site.folder / "ids"]
+    return ["fetchmail", "--silent", "--fetchmailrc", script, "--nosyslog", "--idfile", site.folder / "ids", "--pidfile",
+            site.folder / "pid"]
 
 
 FETCH = Fetcher("gatepost-fetch", "remote", fetch_words, f"{library.PASSWORD}\n")

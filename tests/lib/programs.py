@@ -168,7 +168,8 @@ def fetch_fetchmail(gate, port_name, kind):
             f'  username "{user}" password "{password}" {tls} sslcertck sslcertfile "{gate.folder}/ca.pem"\n'
             f'  fetchall keep no rewrite pass8bits no mimedecode mda "cat >>{folder}/fetched"\n')
         environment = {**os.environ, "FETCHMAILHOME": str(folder), "HOME": str(folder)}
-        run(["fetchmail", "--fetchmailrc", script, "--nosyslog", "--idfile", folder / "ids"], env=environment)
+        run(["fetchmail", "--fetchmailrc", script, "--nosyslog", "--idfile", folder / "ids", "--pidfile", folder / "pid"],
+            env=environment)
         return (folder / "fetched").read_bytes()
 
 
