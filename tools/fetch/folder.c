@@ -2,7 +2,6 @@
  * the original removed after that. */
 #include "tools/fetch/folder.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -62,6 +61,19 @@ int folder_remove(int folder, const char *path)
     return sync_place(folder, path);
 }
 
+DIR *folder_list(int folder, const char *path)
+{
+    int fd = openat(folder, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), error;
+    DIR *listing = fd < 0 ? NULL : fdopendir(fd);
+
+    if (!listing && fd >= 0) {
+        error = errno;
+        close(fd);
+        errno = error;
+    }
+    return listing;
+}
+
 static bool is_base(const char *name, const char *base)
 {
     size_t size = strlen(base);
@@ -75,16 +87,11 @@ static int look_for(int folder, const char *base, struct text *ret_path)
     int r = -ENOENT;
 
     for (size_t i = 0; r == -ENOENT && i < 2; i++) {
-        int fd = openat(folder, places[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        DIR *listing = fd < 0 ? NULL : fdopendir(fd);
+        DIR *listing = folder_list(folder, places[i]);
         struct dirent *entry;
 
-        if (!listing) {
-            r = -errno;
-            if (fd >= 0)
-                close(fd);
-            return r;
-        }
+        if (!listing)
+            return -errno;
         while (r == -ENOENT && (entry = readdir(listing)))
             if (is_base(entry->d_name, base)) {
                 ret_path->size = 0;

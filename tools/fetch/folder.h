@@ -6,6 +6,8 @@
 
 #include "proxy/base/text.h"
 
+#include <dirent.h>
+
 /* Opens the Maildir `path`, below `folder` where it is relative (AT_FDCWD is fine); what is missing
  * of it is made. */
 int folder_open(int folder, const char *path, int *ret_folder);
@@ -18,6 +20,10 @@ int folder_move(int from, const char *path, int to, const char *place, const cha
 
 /* Removes folder/path ("new/..."). It may be gone. */
 int folder_remove(int folder, const char *path);
+
+/* Opens the folder `path`, below `folder`, to be listed, as opendir() does. NULL: errno says why.
+ */
+DIR *folder_list(int folder, const char *path);
 
 /* Writes "new/..." or "cur/..." of the message `base` (up to a colon) into `ret_path`. -ENOENT: it
  * is in neither, also where another program renames it meanwhile. */

@@ -6,7 +6,6 @@
  * message stays. What was durable and is nowhere now is fetched again. */
 #include "tools/fetch/mirror_private.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -290,19 +289,18 @@ static int clean(struct mirror *mirror)
 {
     bool keep =
         is_later(mirror->partial, mirror->last) && remote_uid_equal(mirror->after, mirror->last);
-    int fd = openat(mirror->maildir, "tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *folder = fd < 0 ? NULL : fdopendir(fd);
+    DIR *listing = folder_list(mirror->maildir, "tmp");
     struct dirent *entry;
     struct remote_uid uid;
 
-    if (!folder)
+    if (!listing)
         return -errno;
     if (!keep)
         mirror->partial = none;
-    while ((entry = readdir(folder)))
+    while ((entry = readdir(listing)))
         if (incoming_name_read(entry->d_name, &uid) && !remote_uid_equal(uid, mirror->partial))
-            unlinkat(fd, entry->d_name, 0);
-    closedir(folder);
+            unlinkat(mirror->tmp, entry->d_name, 0);
+    closedir(listing);
     return 0;
 }
 

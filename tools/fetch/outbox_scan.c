@@ -5,7 +5,6 @@
  * cannot be sent goes to .Failed with words; trouble of this machine ends the scan. */
 #include "tools/fetch/outbox_private.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -269,15 +268,12 @@ static int add_entry(struct outbox *outbox, const char *place, const char *name)
 
 static int list_place(struct outbox *outbox, const char *place)
 {
-    int fd = openat(outbox->folder, place, O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
-    DIR *listing = fd < 0 ? NULL : fdopendir(fd);
+    DIR *listing = folder_list(outbox->folder, place);
     struct dirent *found;
+    int r = 0;
 
-    if (!listing) {
-        r = -errno;
-        outbox_close_one(fd);
-        return r;
-    }
+    if (!listing)
+        return -errno;
     while (r == 0 && (errno = 0, found = readdir(listing)))
         if (found->d_name[0] != '.' && found->d_name[0] != ':' &&
             !outbox_is_withdrawn(found->d_name))
@@ -326,15 +322,12 @@ static int drop_orphan(struct outbox *outbox, const char *name)
 
 static int drop_orphans(struct outbox *outbox)
 {
-    int fd = openat(outbox->state, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
-    DIR *listing = fd < 0 ? NULL : fdopendir(fd);
+    DIR *listing = folder_list(outbox->state, ".");
     struct dirent *found;
+    int r = 0;
 
-    if (!listing) {
-        r = -errno;
-        outbox_close_one(fd);
-        return r;
-    }
+    if (!listing)
+        return -errno;
     while (r == 0 && (found = readdir(listing)))
         if (found->d_name[0] != '.')
             r = drop_orphan(outbox, found->d_name);
