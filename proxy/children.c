@@ -16,6 +16,7 @@
 
 #include "proxy/base/err.h"
 #include "proxy/base/log.h"
+#include "proxy/stats.h"
 
 static void restart_due(uv_timer_t *timer)
 {
@@ -174,11 +175,14 @@ static void describe_end(int status, char *into, size_t room)
         snprintf(into, room, "exited with code %d", WEXITSTATUS(status));
 }
 
-/* What it held of a server's connections has ended with it. */
-static void forget_connections(const struct child_process *child)
+/* What it held of a server's connections has ended with it, and no client need wait for it. */
+static void forget_worker(const struct child_process *child)
 {
+    uint32_t index = child->plan.hello.index;
+
     for (size_t i = 0; i < HEALTH_SLOTS; i++)
-        health_forget_worker(&child->children->health[i], child->plan.hello.index);
+        health_forget_worker(&child->children->health[i], index);
+    child->children->stats[index % STATS_WORKERS_MAX].takes_clients = 0;
 }
 
 static void child_ended(struct child_process *child, int status)
@@ -190,7 +194,7 @@ static void child_ended(struct child_process *child, int status)
     child->control = NULL;
     child->ready = false;
     if (child_is_proxy(child))
-        forget_connections(child);
+        forget_worker(child);
     describe_end(status, how, sizeof(how));
     if (status != 0 && (children->ending || child->retired))
         log_line(LOG_LEVEL_WARNING, "%s %s", child->plan.name, how);

@@ -19,6 +19,7 @@
 #define CHILDREN_STABLE_MS    10000 /* a life this long begins the row anew */
 
 struct children;
+struct stats;
 
 /* What one child is; copied. Descriptors are borrowed, and replaced by others at a reload. */
 struct child_plan {
@@ -56,7 +57,8 @@ struct children {
     struct child_process **items; /* each stays where it is until it is forgotten */
     size_t count, room;
     const struct ticket_keys *keys; /* sent to each proxy worker behind HELLO */
-    struct health *health;          /* HEALTH_SLOTS: a dead worker's connections are given */
+    struct health *health;          /* HEALTH_SLOTS: a dead worker's connections are given back */
+    struct stats *stats;            /* STATS_WORKERS_MAX: a dead worker takes no clients */
     bool ending;                    /* nobody is started again */
     bool was_ready;                 /* all have been ready at once */
     bool log_level_set;             /* by the operator: */

@@ -16,7 +16,6 @@
 #include "proxy/base/paths.h"
 #include "proxy/folders.h"
 #include "proxy/operator_private.h"
-#include "proxy/server.h"
 #include "proxy/supervisor_private.h"
 
 #define GROUPS_MAX 65536 /* of a process: NGROUPS_MAX */
@@ -334,7 +333,7 @@ static struct operator_desk *desk_new(struct supervisor *supervisor)
     if (!desk)
         return NULL;
     desk->supervisor = supervisor;
-    desk->stats = server_shared_stats(supervisor->shared_fd);
+    desk->stats = supervisor->children.stats;
     TAILQ_INIT(&desk->clients);
     return desk;
 }
@@ -347,9 +346,7 @@ void operator_open(struct supervisor *supervisor)
         return;
     if (!supervisor->desk)
         supervisor->desk = desk_new(supervisor);
-    r = supervisor->desk && supervisor->desk->stats
-            ? open_listener(supervisor->desk, supervisor->control_socket.fd)
-            : -ENOMEM;
+    r = supervisor->desk ? open_listener(supervisor->desk, supervisor->control_socket.fd) : -ENOMEM;
     if (r == 0)
         return;
     log_line(LOG_LEVEL_WARNING, "gatepostctl cannot be used: %s", err_text(r));

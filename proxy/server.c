@@ -66,7 +66,7 @@ struct health *server_shared_health(int fd)
     return shared ? shared->health : NULL;
 }
 
-const struct stats *server_shared_stats(int fd)
+struct stats *server_shared_stats(int fd)
 {
     struct shared *shared = map(fd);
 

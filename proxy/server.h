@@ -64,7 +64,7 @@ int server_shared_init(int fd);
 struct health *server_shared_health(int fd);
 
 /* The same for the counters: STATS_WORKERS_MAX of them. */
-const struct stats *server_shared_stats(int fd);
+struct stats *server_shared_stats(int fd);
 
 /* CHILD_RELOAD, with its descriptors: server_reload.c. What it keeps is taken off *fds. */
 void server_reload(struct server *server, struct span message, struct child_fds *fds);

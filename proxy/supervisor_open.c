@@ -70,13 +70,17 @@ static int make_shared(void)
     return r;
 }
 
-static int map_health(struct supervisor *supervisor)
+static int map_shared(struct supervisor *supervisor)
 {
+    struct children *children = &supervisor->children;
+
     supervisor->shared_fd = make_shared();
     if (supervisor->shared_fd < 0)
         return supervisor->shared_fd;
-    supervisor->health = supervisor->children.health = server_shared_health(supervisor->shared_fd);
-    return supervisor->health ? 0 : -errno;
+    supervisor->health = children->health = server_shared_health(supervisor->shared_fd);
+    if (supervisor->health)
+        children->stats = server_shared_stats(supervisor->shared_fd);
+    return children->stats ? 0 : -errno;
 }
 
 static int64_t now_s(void)
@@ -114,7 +118,7 @@ int supervisor_open_all(struct supervisor *supervisor, struct configuration *con
     int r, code;
 
     raise_descriptor_limit(configuration->settings);
-    r = map_health(supervisor);
+    r = map_shared(supervisor);
     if (r < 0) {
         log_line(LOG_LEVEL_ERROR, "cannot start: %s", err_text(r));
         return SUPERVISOR_OS;

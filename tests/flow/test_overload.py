@@ -152,6 +152,24 @@ def test_nobody_is_refused_while_another_worker_takes_clients():
             wire.quit()
 
 
+def test_a_worker_that_was_killed_and_is_not_started_again_is_not_waited_for():
+    with gatepost(1, "100ms", workers=2) as gate:
+        started = r"worker (\d): serves at most"
+        for killed in range(1, 6):  # and is started later each time
+            gate.kill(gate.workers()[-1])
+            gate.wait_for_log("was ended by signal 9", count=killed)
+            if killed < 5:
+                gate.wait_for_log(started, count=2 + killed)
+        gate.sections["gatepost"]["workers"] = 1
+        gate.write_ini()
+        Ctl(gate).good("reload")
+        assert len(gate.workers()) == 1
+        (held,) = greeted(gate, "smtp", 1)
+        for wire in connect(gate, "smtp", 3):
+            assert wire.read_all() == WORDS["smtp"]
+        held.command("NOOP", "250")
+
+
 def test_p8_many_who_do_not_go_away_take_few_descriptors_for_a_short_time():
     with gatepost(1, "100ms") as gate:
         (worker,), (held,) = gate.workers(), greeted(gate, "smtp", 1)
