@@ -116,7 +116,10 @@ static int print_plain(const struct settings *settings, bool unused, FILE *out)
     return settings_print(settings, out);
 }
 
-static char *printed_by(print_function print, const struct settings *settings, bool only_changed)
+/* Inline, gcc 12 takes the text for the pointer to it: -Wdangling-pointer. */
+__attribute__((noinline)) static char *printed_by(print_function print,
+                                                  const struct settings *settings,
+                                                  bool only_changed)
 {
     char *text;
     size_t size;
