@@ -2,6 +2,7 @@
 kills between any two system calls, two runs at once, and the odd things that mail programs write."""
 import collections
 import json
+import queue
 import re
 import signal
 import threading
@@ -140,7 +141,7 @@ class Slow(Liar):
     def __init__(self, meanwhile):
         super().__init__()
         self.pushed, self.waiting, self.waited = [], False, threading.Event()
-        self.meanwhile, self.client = meanwhile, None
+        self.meanwhile, self.clients = meanwhile, queue.Queue()
 
     def answer_wait(self, wire, words):
         self.waiting = True
@@ -153,12 +154,13 @@ class Slow(Liar):
         self.pushed.append(words[1])
         if len(self.pushed) > 1:
             return answer
+        client = self.clients.get(timeout=30)
         for send, state in ((0, "S"), (signal.SIGSTOP, "T")):
-            self.client.send_signal(send)
-            proc.wait_until(lambda: proc.status(self.client.pid)["State"][0] == state, 30, f"a client in state {state}")
+            client.send_signal(send)
+            proc.wait_until(lambda: proc.status(client.pid)["State"][0] == state, 30, f"a client in state {state}")
         self.meanwhile()
         wire.send(answer)
-        self.client.send_signal(signal.SIGCONT)
+        client.send_signal(signal.SIGCONT)
         return b""
 
 
@@ -170,14 +172,15 @@ def test_what_is_put_in_while_uploads_run_goes_up_behind_them(site, first):
     if first == "before it runs":
         site.put(BODY, [BERT])
     with Backend(0, server) as backend:
-        server.client = site.start(None, backend.port, "--watch", "--json", tls=False, host="127.0.0.1")
+        client = site.start(None, backend.port, "--watch", "--json", tls=False, host="127.0.0.1")
+        server.clients.put(client)
         if first == "while it waits":
             assert server.waited.wait(30)
             site.put(BODY, [BERT])
         proc.wait_until(lambda: len(server.pushed) == 2 and site.unsent() == {} and server.waiting, 30, "both")
-        server.client.terminate()
-        said = json.loads(server.client.communicate(timeout=60)[0])
-    assert (server.client.returncode, said["connections"], said["sent"]["messages"]) == (OK, 1, 2), said
+        client.terminate()
+        said = json.loads(client.communicate(timeout=60)[0])
+    assert (client.returncode, said["connections"], said["sent"]["messages"]) == (OK, 1, 2), said
     assert len(set(server.pushed)) == 2, "and each once"
 
 
