@@ -338,6 +338,7 @@ def test_a_plain_server_where_tls_is_asked_for(folder, said):
         assert library.PASSWORD.encode() not in server.received
 
 
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
 @pytest.mark.parametrize("how, words", [
     ({"newest": ssl.TLSVersion.TLSv1_1, "ciphers": "ALL:@SECLEVEL=0"}, "it speaks no TLS 1.2 or later"),
     ({"newest": ssl.TLSVersion.TLSv1_2, "ciphers": "aNULL:@SECLEVEL=0"}, "it has no cipher that is used here")])
