@@ -6,14 +6,15 @@
  *
  * Where all sessions are taken, the listener is not polled any more: other workers get the next
  * ones, and who waits gets the next session that ends. A timer looks every LOOK_MS whether somebody
- * waits still. After [limits] session_wait, if no other worker has a free session either, all who
- * wait are refused. Fails where descriptors or memory lack: then it pauses, too, and tries again.
+ * waits still. Where no worker has had a free session for [limits] session_wait, all who wait are
+ * refused. Fails where descriptors or memory lack: then it pauses, too, and tries again.
  */
 #include "proxy/accept.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "proxy/base/err.h"
 #include "proxy/base/log.h"
@@ -55,12 +56,26 @@ static int take(const struct listener *listener, struct sockaddr_storage *peer)
 }
 
 /* Why accept(2) gave nothing: ACCEPT_NOBODY waits, ACCEPT_DONE: that one has gone, or -errno: what
- * we lack. */
+ * we lack, or what will not pass by itself. */
 static int why_not(int error)
 {
-    if (error == -EMFILE || error == -ENFILE || error == -ENOBUFS || error == -ENOMEM)
+    switch (-error) {
+    case EAGAIN:
+        return ACCEPT_NOBODY;
+    case EINTR:
+    case ECONNABORTED:
+    case ENETDOWN: /* and all these are told of the connection */
+    case EPROTO:
+    case ENOPROTOOPT:
+    case EHOSTDOWN:
+    case ENONET:
+    case EHOSTUNREACH:
+    case EOPNOTSUPP:
+    case ENETUNREACH:
+        return ACCEPT_DONE;
+    default:
         return error;
-    return error == -EAGAIN ? ACCEPT_NOBODY : ACCEPT_DONE;
+    }
 }
 
 static int accept_one(struct listener *listener)
@@ -74,11 +89,23 @@ static int accept_one(struct listener *listener)
     fd = take(listener, &peer);
     if (fd < 0)
         return why_not(fd);
-    if (listener->paused)
+    if (listener->paused) {
         stats_count(&server->stats->accept_waits);
+        atomic_store_explicit(&server->stats->took_ms, now_ms(listener), memory_order_relaxed);
+    }
     stats_count(&server->stats->sessions);
     session_accept(server, listener, fd, &peer);
     return ACCEPT_DONE;
+}
+
+/* Whom the listener's `from` does not name hears nothing in any case. */
+static bool is_welcome(const struct listener *listener, const struct sockaddr_storage *peer)
+{
+    const struct snapshot *snapshot = listener->port->service->snapshot;
+    const struct networks *from =
+        &snapshot->from[listener->port->listen - snapshot->settings->listens];
+
+    return from->count == 0 || network_contains(from->networks, from->count, peer);
 }
 
 static int refuse_one(struct listener *listener)
@@ -91,6 +118,10 @@ static int refuse_one(struct listener *listener)
         return why_not(fd);
     stats_count(&server->stats->accept_waits);
     stats_count(&server->stats->sessions_refused);
+    if (!is_welcome(listener, &peer)) {
+        close(fd);
+        return ACCEPT_DONE;
+    }
     server->accept.refused++;
     refusal_say(&server->accept.refusals, listener->port->rule, fd, now_ms(listener));
     return ACCEPT_DONE;
@@ -196,12 +227,12 @@ void accept_resume(struct server *server)
 
     if (is_full(server))
         return;
-    tell_others(server, true);
     do {
         listener = find_paused(server);
         if (listener)
             go_on(listener);
     } while (listener && !listener->paused && !is_full(server));
+    tell_others(server, !is_full(server));
 }
 
 /* --- those for whom there is none --- */
@@ -215,12 +246,28 @@ static bool others_take_clients(const struct server *server)
     return false;
 }
 
+/* When one who had waited got a session last, of any worker: uv_now() is the same clock in all. */
+static uint64_t last_taken_ms(const struct server *server)
+{
+    uint64_t last = 0;
+
+    for (size_t i = 0; i < STATS_WORKERS_MAX; i++) {
+        uint64_t took = atomic_load_explicit(&server->workers[i].took_ms, memory_order_relaxed);
+
+        last = took > last ? took : last;
+    }
+    return last;
+}
+
 static bool is_time_to_refuse(const struct listener *listener)
 {
     const struct settings *settings = listener->port->service->snapshot->settings;
+    uint64_t since = last_taken_ms(listener->server);
 
+    if (since < listener->paused_ms)
+        since = listener->paused_ms;
     return is_full(listener->server) &&
-           now_ms(listener) - listener->paused_ms >= settings->limits.session_wait_ms &&
+           now_ms(listener) >= since + settings->limits.session_wait_ms &&
            !others_take_clients(listener->server);
 }
 
@@ -236,7 +283,7 @@ static bool refuse(struct listener *listener)
 
 static void tell_refused(struct server *server)
 {
-    if (server->accept.refused == 0 || !may_log(server))
+    if (server->accept.refused == 0)
         return;
     log_line(LOG_LEVEL_WARNING,
              "all %zu sessions are taken, and none became free within session_wait: %llu clients "
@@ -270,10 +317,11 @@ static void look(uv_timer_t *timer)
         more |= look_at(listener);
         waiting |= listener->paused;
     }
-    tell_refused(server);
+    if (server->accept.refused > 0 && may_log(server))
+        tell_refused(server);
     if (more)
         uv_timer_start(timer, look, LOOK_AGAIN_MS, LOOK_MS);
-    else if (!waiting && server->accept.refusals.count == 0)
+    else if (!waiting && server->accept.refusals.count == 0 && server->accept.refused == 0)
         uv_timer_stop(timer);
 }
 
@@ -296,5 +344,6 @@ void accept_init(struct server *server)
 void accept_end(struct server *server)
 {
     tell_others(server, false);
+    tell_refused(server);
     refusals_close(&server->accept.refusals);
 }

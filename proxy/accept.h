@@ -1,5 +1,5 @@
-/* Takes connections from the listeners while sessions are free. Clients whom no worker has had a
- * session for within [limits] session_wait are refused in words. */
+/* Takes connections from the listeners while sessions are free. Where no worker has had one for
+ * [limits] session_wait, all clients that wait are refused in words. */
 #ifndef GATEPOST_PROXY_ACCEPT_H
 #define GATEPOST_PROXY_ACCEPT_H
 
@@ -12,7 +12,8 @@ struct server;
 
 struct accept_state {
     struct refusals refusals;
-    uv_timer_t timer;     /* runs while a listener is paused or a refused client is waited for */
+    uv_timer_t timer;     /* runs while a listener is paused, a refused client is waited for, or not
+                             told of in the log */
     uv_prepare_t turns;   /* counts them */
     uint64_t turn;        /* of the loop */
     uint64_t next_log_ms; /* uv_now() of the next line in the log about clients that wait */

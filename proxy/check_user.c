@@ -2,12 +2,14 @@
  * reload that then fails.
  *
  * Happy path: somebody listens on the control socket; the kernel says who, and which groups it has;
- * the process becomes that. Where nobody listens, or the settings are no settings, root checks as
- * root. */
+ * the process becomes that for the time of the check. Where nobody listens, the settings are no
+ * settings, or are a draft that only root may read, root checks as root. */
 #include "proxy/check_user.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -73,20 +75,48 @@ static int find_listener(const char *settings_path, struct listener_of *ret_list
     return r;
 }
 
+/* Only what counts for files: to whoever would trace the process, or take its descriptors, it is
+ * root's still (ptrace(2)), and may be as open to itself as any other. */
+static int become(const struct listener_of *listener)
+{
+    if (setgroups(listener->count, listener->groups) < 0 || setegid(listener->user.gid) < 0 ||
+        seteuid(listener->user.uid) < 0)
+        return -errno;
+    prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+    return 0;
+}
+
+static bool can_read(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0;
+}
+
 int check_user_become(const char *path, uid_t *ret_uid)
 {
     struct listener_of listener;
     struct stat status;
+    int r;
 
     if (stat(path, &status) == 0 && !S_ISREG(status.st_mode))
         return CHECK_USER_OWN; /* a shell's pipe can be read once */
     if (geteuid() != 0 || find_listener(path, &listener) < 0 || listener.user.uid == 0)
         return CHECK_USER_OWN;
-    if (setgroups(listener.count, listener.groups) < 0 ||
-        setresgid(listener.user.gid, listener.user.gid, listener.user.gid) < 0 ||
-        setresuid(listener.user.uid, listener.user.uid, listener.user.uid) < 0)
-        return -errno;
-    prctl(PR_SET_DUMPABLE, 1, 0, 0, 0); /* as the programs of that user are */
     *ret_uid = listener.user.uid;
-    return CHECK_USER_CHANGED;
+    r = become(&listener);
+    if (r == 0 && can_read(path))
+        return CHECK_USER_CHANGED;
+    check_user_return();
+    return r < 0 ? r : CHECK_USER_SHUT_OUT;
+}
+
+/* But for the groups, which nothing needs any more. */
+void check_user_return(void)
+{
+    (void)!seteuid(getuid()); /* cannot fail: root's are what it goes back to */
+    (void)!setegid(getgid());
+    prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
 }

@@ -223,10 +223,11 @@ static void become_who_reads(const char *path)
         fprintf(stderr,
                 "gatepost: checked as root, not as the user of the Gatepost that runs: %s\n",
                 err_text(r));
-    if (r != CHECK_USER_CHANGED)
+    if (r <= CHECK_USER_OWN)
         return;
     entry = getpwuid(uid);
-    fprintf(stderr, "gatepost: checked as user %s (%u), as whom Gatepost runs\n",
+    fprintf(stderr, "gatepost: checked as %suser %s (%u), as whom Gatepost runs\n",
+            r == CHECK_USER_CHANGED ? "" : "root: the file cannot be read by ",
             entry ? entry->pw_name : "without a name", (unsigned)uid);
 }
 
@@ -254,6 +255,7 @@ static int check(const char *path, bool with_probe)
         fputc('\n', stderr);
     }
     diagnostics_deinit(&diagnostics);
+    check_user_return();
     return code;
 }
 

@@ -43,8 +43,10 @@
 
 struct stats {
     STATS_COUNTERS(STATS_MEMBER)
-    _Atomic uint64_t takes_clients; /* no counter: 1 while there is a free session */
-} __attribute__((aligned(64)));     /* no two workers write the same cache line */
+    /* No counters: 1 while there is a free session; uv_now() when a client that had waited got one
+     * last. */
+    _Atomic uint64_t takes_clients, took_ms;
+} __attribute__((aligned(64))); /* no two workers write the same cache line */
 
 /* For the thread of the loop alone. */
 static inline void stats_add(_Atomic uint64_t *counter, uint64_t count)

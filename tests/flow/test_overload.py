@@ -2,6 +2,7 @@
 import os
 import re
 import signal
+import time
 
 import pytest
 
@@ -91,6 +92,8 @@ def test_the_refused_are_counted_and_told_in_one_line_of_the_log_and_a_place_tha
         wires.pop().quit()
         gate.wait_for_log("session .*: ended")
         greeted(gate, "smtp", 1)
+        gate.stop()
+        assert sum(map(int, re.findall(r"(\d+) clients were refused", gate.log()))) == 15, "the rest is told at the end"
 
 
 def test_a_session_that_ends_in_time_goes_to_one_who_waits():
@@ -167,6 +170,42 @@ def test_a_worker_that_was_killed_and_is_not_started_again_is_not_waited_for():
         (held,) = greeted(gate, "smtp", 1)
         for wire in connect(gate, "smtp", 3):
             assert wire.read_all() == WORDS["smtp"]
+        held.command("NOOP", "250")
+
+
+def test_full_workers_refuse_also_after_clients_that_waited_have_filled_them():
+    with gatepost(1, "4s", workers=2) as gate:
+        held, waiting = greeted(gate, "smtp", 2), connect(gate, "smtp", 5)
+        settle(gate)
+        for wire in held:
+            wire.quit()
+        heard = sorted(wire.line()[:3] for wire in waiting)
+        assert heard == [b"220"] * 2 + [b"421"] * 3
+
+
+def test_nobody_is_refused_while_one_after_the_other_gets_a_session():
+    with gatepost(1, "6s", workers=2) as gate:
+        stays, held = greeted(gate, "smtp", 2)  # one worker is held by a long session
+        waiting = connect(gate, "smtp", 40)
+        begun = time.monotonic()
+        while waiting:
+            if time.monotonic() - begun < 8:
+                time.sleep(0.5)
+            held.quit()
+            proc.wait_until(lambda: any(not wire.silent(0) for wire in waiting), 30, "a greeting")
+            held = next(wire for wire in waiting if not wire.silent(0))
+            waiting.remove(held)
+            held.expect("220")
+        assert counters(gate)["sessions_refused"] == 0
+        stays.command("NOOP", "250")
+
+
+def test_whom_from_does_not_name_hears_nothing_also_where_all_sessions_are_taken():
+    with gatepost(1, "100ms", **{"listen submission": {"from": "192.0.2.0/24"}}) as gate:
+        (held,) = greeted(gate, "smtp", 1)
+        for port, words in (("submission", b""), ("smtp", WORDS["smtp"])):
+            (wire,) = connect(gate, port, 1)
+            assert (wire.read_all(), wire.eof) == (words, "fin")
         held.command("NOOP", "250")
 
 

@@ -18,6 +18,7 @@ import clients
 import gatepost as library
 import messages
 import proc
+from backend import Backend
 from ctl import Ctl
 from ports import PORTS
 from upgradable import Orphan
@@ -209,9 +210,9 @@ def test_what_only_root_could_do_is_told_to_a_service_of_another_user():
     assert "mail_user = mail has no effect" in result.stderr and "embedded.conf" in result.stderr
 
 
-def check(gate, *prefix):
-    """gatepost -t, with what a restart or a reload would read."""
-    return subprocess.run([*prefix, library.PROXY, "-t", "-c", gate.ini], env=gate.environment, capture_output=True, text=True,
+def check(gate, *prefix, ini=None):
+    """gatepost -t, with what a restart or a reload would read, or with another file."""
+    return subprocess.run([*prefix, library.PROXY, "-t", "-c", ini or gate.ini], env=gate.environment, capture_output=True, text=True,
                           timeout=60)
 
 
@@ -239,9 +240,41 @@ def test_root_checks_what_the_user_of_the_service_that_runs_can_read():
         theirs = check(gate, *as_nobody)
         assert theirs.returncode == 0 and told not in theirs.stderr
         shutil.chown(key, "root", "root")
+        draft = gate.folder / "draft.ini"
+        draft.write_text(gate.ini.read_text())
+        draft.chmod(0o600)
+        roots = check(gate, ini=draft)
+        assert roots.returncode == 0 and "checked as root: the file cannot be read by user nobody" in roots.stderr
         gate.stop()
         alone = check(gate)
         assert alone.returncode == 0 and told not in alone.stderr, "nobody runs it, so it is root who would"
+    finally:
+        gate.stop(check=False)
+        gate.remove()
+
+
+def test_the_user_of_the_service_gets_nothing_of_roots_by_roots_check():
+    def mute(wire, connection):
+        wire.read_all()
+
+    as_nobody = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups")
+    gate = library.Gatepost({"gatepost": {"mail_user": "nobody"}}, users=())
+    try:
+        subprocess.run(["chown", "-R", "nobody:nogroup", gate.folder], check=True)
+        gate.prefix = as_nobody
+        gate.start()
+        with Backend(0, mute) as server:
+            gate.sections["backend smtp"]["address"] = f"127.0.0.1:{server.port}"
+            gate.write_ini()
+            root = subprocess.Popen([library.PROXY, "-t", "--probe", "-c", gate.ini], env=gate.environment,
+                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            server.wait_accepted(1)
+            for look in (f"open('/proc/{root.pid}/mem', 'rb')", f"os.readlink('/proc/{root.pid}/fd/1')"):
+                looked = subprocess.run([*as_nobody, sys.executable, "-c", f"import os; {look}"], capture_output=True,
+                                        text=True, timeout=30)
+                assert "PermissionError" in looked.stderr, (look, looked)
+            _, said = root.communicate(timeout=60)
+            assert b"checked as user nobody" in said and b"the servers cannot be asked" not in said
     finally:
         gate.stop(check=False)
         gate.remove()
