@@ -153,6 +153,8 @@ static void test_a_command(void **state)
 
 /* ---- a terminal ---- */
 
+static const int signals[] = { SIGTERM, SIGHUP, SIGQUIT, SIGINT };
+
 /* A process with a terminal of its own asks, and reports the result on another pipe. */
 struct asker {
     pid_t process;
@@ -165,6 +167,13 @@ static void nothing(int number)
     (void)number;
 }
 
+/* A test that runs in the background may have inherited that it ignores some. */
+static void take_signals(void)
+{
+    for (size_t i = 0; i < COUNT(signals); i++)
+        signal(signals[i], SIG_DFL);
+}
+
 static _Noreturn void ask_in_child(int report, int caught)
 {
     char room[PASSWORD_ROOM], told[256], line[1024];
@@ -172,6 +181,7 @@ static _Noreturn void ask_in_child(int report, int caught)
     struct sigaction action = { .sa_handler = nothing };
     int size, r;
 
+    take_signals();
     if (caught)
         sigaction(caught, &action, NULL);
     r = password_ask("Password: ", room, &words);
@@ -270,8 +280,6 @@ static void test_the_end_of_input_at_a_terminal(void **state)
 /* The terminal must be as before while the process is still there to see. */
 static void test_a_signal_ends_it_with_the_terminal_restored(void **state)
 {
-    static const int signals[] = { SIGTERM, SIGHUP, SIGQUIT, SIGINT };
-
     (void)state;
     for (size_t i = 0; i < COUNT(signals); i++) {
         struct asker asker = start(0);
