@@ -151,9 +151,8 @@ static void pause_listener(struct listener *listener, int why)
 {
     struct server *server = listener->server;
 
-    if (why == ACCEPT_FULL)
-        tell_others(server, false);
-    else if (may_log(server))
+    tell_others(server, false);
+    if (why != ACCEPT_FULL && may_log(server))
         log_line(LOG_LEVEL_WARNING, "clients wait: none can be accepted: %s", err_text(why));
     listener->batch = 1;
     listener->paused = true;
@@ -188,6 +187,7 @@ static void on_connection(uv_poll_t *poll, int status, int events)
 
 int accept_watch(struct listener *listener)
 {
+    tell_others(listener->server, !is_full(listener->server));
     listener->paused = false;
     listener->batch = 1;
     return uv_poll_start(&listener->poll, UV_READABLE, on_connection);
