@@ -15,6 +15,7 @@ import proc
 import servers
 from backend import CAPA_WORDS, EHLO_WORDS, Backend, Gone, echo_script, pop3_script, smtp_script
 from certificates import client_context
+from names import one_localhost
 from tls_backend import SelfMade, over_tls, pop3_over_tls, server_context, smtp_over_tls
 from wire import Wire, pop3_session, smtp_session
 
@@ -26,7 +27,7 @@ PASSWORD = b"open sesame 42"
 def started(sections, detect=False):
     """A gate of one worker, with nothing behind it but these sections. Its `ca.pem` is our authority. `detect`: it waits for
     clients that begin by TLS."""
-    gate = library.Gatepost(users=())
+    gate = library.Gatepost(users=(), prefix=one_localhost())
     nothing = {"backend smtp": {"address": None}, "backend pop3": {"address": None}, "gatepost": {"workers": 1}}
     if not detect:
         nothing.update({f"listen {name}": {"detect": "no"} for name in ("smtp", "pop3")})

@@ -230,7 +230,8 @@ def test_p8_5000_connections_that_are_dropped_leave_nothing_behind():
         for daemon in gate.smtpd() + gate.pop3d():
             proc.wait_until(lambda: not proc.children(daemon), 30, "the end of all session processes")
         assert gate.workers() + gate.smtpd() + gate.pop3d() == everyone, "nobody had to be started again"
-        assert {pid: proc.descriptor_count(pid) for pid in everyone} == held
+        now = {pid: proc.descriptor_count(pid) for pid in everyone}
+        assert all(now[pid] <= held[pid] for pid in everyone), "fewer where a dialogue of learning was under way at first"
         assert "was ended by" not in gate.log()
         assert gate.messages() == [], "half a message is none"
         assert not list((gate.maildir() / "tmp").glob("*"))

@@ -14,6 +14,7 @@ import gatepost as library
 import servers
 import tls_backend
 from backend import CAPA_WORDS, EHLO_WORDS, Backend, pop3_script, smtp_script
+from names import one_localhost
 from tls_backend import pop3_over_tls, server_context, smtp_over_tls
 
 needs_root = pytest.mark.skipif(not library.AS_ROOT, reason="asks as another user")
@@ -56,7 +57,7 @@ class Report:
 def run(gate, *arguments):
     """One run, which leaves no process and no file behind."""
     before = sorted(path for folder in (gate.run, gate.folder / "state") for path in folder.rglob("*"))
-    with subprocess.Popen([library.PROXY, "-c", gate.ini, *(arguments or ("-t", "--probe"))], stdin=subprocess.DEVNULL,
+    with subprocess.Popen([*gate.prefix, library.PROXY, "-c", gate.ini, *(arguments or ("-t", "--probe"))], stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=gate.environment,
                           start_new_session=True) as process:
         out, errors = process.communicate(timeout=60)
@@ -69,7 +70,7 @@ def run(gate, *arguments):
 
 def probe(sections, *arguments):
     """The report about these sections; of SMTP and POP3 alone where nothing else is said."""
-    gate = library.Gatepost(users=())
+    gate = library.Gatepost(users=(), prefix=one_localhost())
     try:
         gate.sections = library.overlay(gate.sections, {"backend pop3": {"address": None}, **sections})
         if "backend smtp" not in sections:

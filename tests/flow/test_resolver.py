@@ -3,7 +3,6 @@
 Names that change are those of a private /etc/hosts, and a silent name server that of a private /etc/resolv.conf, both
 mounted where only the gatepost under test sees them."""
 import re
-import shlex
 import signal
 import socket
 
@@ -12,31 +11,11 @@ import pytest
 import gatepost as library
 import proc
 from backend import Backend, pop3_script
+from names import Names
 from wire import Wire
 
 needs_root = pytest.mark.skipif(not library.AS_ROOT, reason="mounts a private /etc/hosts")
 NAME = "mail.gatepost.test"
-
-
-class Names:
-    """A hosts file, and the words that start a program which sees it as /etc/hosts."""
-
-    def __init__(self, nameserver="127.0.0.1"):
-        self.folder = library.make_folder("gatepost-names-")
-        self.hosts = self.folder / "hosts"
-        self.resolv = self.folder / "resolv.conf"
-        self.resolv.write_text(f"nameserver {nameserver}\noptions timeout:30 attempts:5\n")
-        self.set()
-
-    def set(self, *lines):
-        """In place: another file would not be the one that is mounted."""
-        self.hosts.write_text("".join(f"{line}\n" for line in ("127.0.0.1 localhost",) + lines))
-
-    @property
-    def prefix(self):
-        mounts = [f"mount --bind {shlex.quote(str(mine))} {theirs}"
-                  for mine, theirs in ((self.hosts, "/etc/hosts"), (self.resolv, "/etc/resolv.conf"))]
-        return ("unshare", "-m", "sh", "-c", " && ".join([*mounts, 'exec "$@"']), "sh")
 
 
 def started(address, names=None, **more):
